@@ -1,0 +1,1 @@
+"""The shipped answers: one SQLite file a device."""

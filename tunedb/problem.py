@@ -1,0 +1,179 @@
+"""What is to be computed: one type for six operations, always with three spatial dimensions."""
+
+from typing import NamedTuple
+
+from tunedb.errors import ProblemError
+
+__all__ = ["DTYPES", "ITEM_BYTES", "LAYOUTS", "OPS", "PRECISIONS", "Problem", "checked", "is_transposed", "rank"]
+
+OPS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+DTYPES = ("float32", "float16", "bfloat16")
+LAYOUTS = ("channels_first", "channels_last")
+# Only float32 has a choice; products of 16-bit numbers are exact in float32, so those are always "ieee".
+PRECISIONS = ("tf32", "ieee")
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+class Problem(NamedTuple):
+    """A convolution, by value: dict key, SQL key and argument in one.
+
+    Sizes are in elements, in the order depth, height, width; an operation of fewer dimensions has
+    size 1, kernel 1, stride 1, dilation 1 and padding 0 in front. `bias` is 0 or 1, for SQL's sake.
+    """
+
+    op: str
+    dtype: str
+    precision: str
+    layout: str
+    n: int
+    c_in: int
+    c_out: int
+    groups: int
+    bias: int
+    in_d: int
+    in_h: int
+    in_w: int
+    k_d: int
+    k_h: int
+    k_w: int
+    stride_d: int
+    stride_h: int
+    stride_w: int
+    padding_d: int
+    padding_h: int
+    padding_w: int
+    output_padding_d: int
+    output_padding_h: int
+    output_padding_w: int
+    dilation_d: int
+    dilation_h: int
+    dilation_w: int
+
+    @property
+    def transposed(self) -> bool:
+        return is_transposed(self.op)
+
+    @property
+    def rank(self) -> int:
+        return rank(self.op)
+
+    @property
+    def extents(self) -> tuple[int, int, int]:
+        return (self.in_d, self.in_h, self.in_w)
+
+    @property
+    def kernel(self) -> tuple[int, int, int]:
+        return (self.k_d, self.k_h, self.k_w)
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        return (self.stride_d, self.stride_h, self.stride_w)
+
+    @property
+    def padding(self) -> tuple[int, int, int]:
+        return (self.padding_d, self.padding_h, self.padding_w)
+
+    @property
+    def output_padding(self) -> tuple[int, int, int]:
+        return (self.output_padding_d, self.output_padding_h, self.output_padding_w)
+
+    @property
+    def dilation(self) -> tuple[int, int, int]:
+        return (self.dilation_d, self.dilation_h, self.dilation_w)
+
+    @property
+    def out_extents(self) -> tuple[int, int, int]:
+        """Output depth, height, width; an entry below 1 means that torch refuses the problem."""
+        axes = zip(self.extents, self.kernel, self.stride, self.padding, self.output_padding, self.dilation, strict=True)
+        if self.transposed:
+            d, h, w = ((i - 1) * s - 2 * p + dil * (k - 1) + op + 1 for i, k, s, p, op, dil in axes)
+        else:
+            d, h, w = ((i + 2 * p - dil * (k - 1) - 1) // s + 1 for i, k, s, p, _, dil in axes)
+        return (d, h, w)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Torch's weight shape, with the operation's own number of spatial dimensions."""
+        lead = (self.c_in, self.c_out // self.groups) if self.transposed else (self.c_out, self.c_in // self.groups)
+        return lead + self.kernel[3 - self.rank :]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c_in, *self.extents[3 - self.rank :])
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c_out, *self.out_extents[3 - self.rank :])
+
+    @property
+    def flops(self) -> int:
+        """Useful operations: 2 for every weight that meets an input element, borders counted as inside."""
+        d, h, w = self.extents if self.transposed else self.out_extents
+        k_d, k_h, k_w = self.kernel
+        return 2 * self.n * d * h * w * (self.c_in // self.groups) * self.c_out * k_d * k_h * k_w
+
+    @property
+    def bytes(self) -> int:
+        """The fewest bytes that must move: input, weight, bias and output once each."""
+        size = self.n * self.c_in
+        for extent in self.extents:
+            size *= extent
+        out = self.n * self.c_out
+        for extent in self.out_extents:
+            out *= extent
+        k_d, k_h, k_w = self.kernel
+        weight = self.c_in * (self.c_out // self.groups) * k_d * k_h * k_w
+        return (size + out + weight + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
+
+
+def is_transposed(op: str) -> bool:
+    return op.startswith("conv_transpose")
+
+
+def rank(op: str) -> int:
+    """Number of spatial dimensions."""
+    return int(op[-2])
+
+
+def checked(problem: Problem) -> Problem:
+    """Return the problem itself if torch would accept it.
+
+    Raises ProblemError: for an unknown name, a size out of range, or an empty output.
+    """
+    for field, allowed in (("op", OPS), ("dtype", DTYPES), ("precision", PRECISIONS), ("layout", LAYOUTS)):
+        value = getattr(problem, field)
+        if value not in allowed:
+            raise ProblemError(f"{field} must be one of {', '.join(allowed)}, but got {value!r}.")
+    for field in Problem._fields[4:]:
+        value = getattr(problem, field)
+        least = 0 if field == "n" or field == "bias" or "padding" in field else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ProblemError(f"{field} must be an integer of at least {least}, but got {value!r}.")
+    if problem.bias > 1:
+        raise ProblemError(f"bias must be 0 or 1, but got {problem.bias}.")
+    if problem.dtype != "float32" and problem.precision != "ieee":
+        raise ProblemError(f"precision of {problem.dtype} must be 'ieee', but got {problem.precision!r}: only float32 has a choice.")
+    for field in ("c_in", "c_out"):
+        if getattr(problem, field) % problem.groups:
+            raise ProblemError(f"{field} must be divisible by groups, but got {field}={getattr(problem, field)}, groups={problem.groups}.")
+    _check_axes(problem)
+    return problem
+
+
+def _check_axes(problem: Problem) -> None:
+    names = ("depth", "height", "width")
+    for axis in range(3 - problem.rank):
+        given = (
+            problem.extents[axis], problem.kernel[axis], problem.stride[axis],
+            problem.padding[axis], problem.output_padding[axis], problem.dilation[axis],
+        )  # fmt: skip
+        if given != (1, 1, 1, 0, 0, 1):
+            raise ProblemError(f"{names[axis]} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}.")
+    for axis, name in enumerate(names):
+        if not problem.transposed and problem.output_padding[axis]:
+            raise ProblemError(f"output_padding of a {problem.op} must be 0, but got {problem.output_padding}.")
+        limit = max(problem.stride[axis], problem.dilation[axis])
+        if problem.output_padding[axis] and problem.output_padding[axis] >= limit:
+            raise ProblemError(f"output_padding must be smaller than stride or dilation ({limit}) in {name}, but got {problem.output_padding[axis]}.")
+        if problem.out_extents[axis] < 1:
+            raise ProblemError(f"the output must have at least 1 element in {name}, but it would have {problem.out_extents[axis]}: enlarge the input or the padding.")

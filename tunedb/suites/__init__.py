@@ -1,0 +1,1 @@
+"""The suites: named lists of problems, one JSON file each."""
