@@ -1,0 +1,200 @@
+"""Compile a candidate for a GPU that need not be there, and read what it takes."""
+
+import contextlib
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from tunedb.device import Device
+from tunedb.errors import ConfigError
+from tunedb.kernel import Signature, config_from_json, load
+from tunedb.problem import Problem
+from tunedb.record import Measurement
+
+__all__ = ["SPILL_LIMIT", "Resources", "compile_candidate", "compiled", "failure", "one_line", "resources"]
+
+# Bytes of local memory a thread above which a candidate is not worth timing. A few words spilled outside
+# the loop cost nothing that can be seen; 64 registers that do not fit are in the loop.
+SPILL_LIMIT = 256
+
+
+class Resources(NamedTuple):
+    """What a compiled kernel takes; None where no tool could tell."""
+
+    shared: int  # bytes a block, static and dynamic
+    registers: int | None  # a thread
+    spills: int | None  # bytes of local memory a thread: stack frame and local arrays
+
+
+def compiled(signature: Signature, device: Device, arch: str | None = None) -> Any:
+    """Return triton's CompiledKernel, from its on-disk cache where it has been compiled before.
+
+    A process without a GPU and the process that launches both compile through this function, so that what a
+    pool compiled ahead is a hit for the one that times it.
+    `arch` ("sm89") generates another generation's code and assembles it for the device.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    # In argument order, not in the signature's: the text of these dicts is part of the cache's key.
+    position = {name: (index,) for index, name in enumerate(signature.types)}
+    source = ASTSource(
+        signature.fn,
+        signature=dict(signature.types),
+        constexprs={
+            path: signature.constexprs[name]
+            for name, path in position.items()
+            if name in signature.constexprs
+        },
+        attrs={
+            path: [["tt.divisibility", 16]] for name, path in position.items() if name in signature.aligned
+        },
+    )
+    options: dict[str, Any] = {"num_warps": signature.num_warps, "num_stages": signature.num_stages}
+    if arch is not None:
+        options["arch"] = arch
+    return triton.compile(source, target=GPUTarget("cuda", device.capability, 32), options=options)
+
+
+def resources(kernel: Any) -> Resources:
+    """Read what a CompiledKernel takes from its metadata and from its machine code."""
+    registers, spills = _usage(kernel.asm["cubin"])
+    return Resources(kernel.metadata.shared, registers, spills)
+
+
+def compile_candidate(kernel: str, problem: Problem, config: str, device: Device) -> Measurement:
+    """Compile one config for a device; no GPU is touched.
+
+    Its place is a process of a pool: while it works, the process's stdout and stderr are held back, and
+    a bug in LLVM may end the process.
+    """
+    module = load(kernel)
+    try:
+        parsed = config_from_json(module, config)
+    except ConfigError as error:
+        return Measurement("invalid", detail=str(error))
+    if reason := module.valid(problem, parsed, device):
+        return Measurement("invalid", detail=reason)
+    signature = module.signature(problem, parsed)
+    if signature is None:
+        return Measurement("ok")
+    with _held_back() as noise:
+        try:
+            needs = resources(compiled(signature, device))
+        except Exception as error:
+            failed = failure(error)
+            if failed is None:
+                raise
+            return failed._replace(detail=_with_diagnostic(failed.detail, noise))
+    return _judged(needs, device)
+
+
+def failure(error: BaseException) -> Measurement | None:
+    """Return what a failed compilation or load is called, or None for an error that is nobody's but ours."""
+    from triton.errors import TritonError
+    from triton.runtime.errors import OutOfResources
+
+    if isinstance(error, OutOfResources):
+        return Measurement("out-of-resources", detail=one_line(str(error)))
+    # Triton wraps what goes wrong in a kernel's Python in a TritonError. What its C++ passes throw arrives as
+    # RuntimeError ("PassManager::run failed") or IndexError ("map::at").
+    passes = isinstance(error, RuntimeError) and "PassManager" in str(error)
+    lookup = isinstance(error, IndexError) and "map::at" in str(error)
+    if isinstance(error, TritonError) or passes or lookup:
+        return Measurement("compile-error", detail=one_line(str(error)))
+    return None
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return the line of a message that says what happened: the first with "error" in it, else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower()] or lines[-1:] or [""]
+    return telling[0][:limit]
+
+
+def _judged(needs: Resources, device: Device) -> Measurement:
+    status, detail = "ok", ""
+    if needs.shared > device.shared_block:
+        status, detail = (
+            "out-of-resources",
+            f"needs {needs.shared} bytes of shared memory, {device.slug} gives a block {device.shared_block}",
+        )
+    elif (needs.spills or 0) > SPILL_LIMIT:
+        status, detail = (
+            "spilled",
+            f"keeps {needs.spills} bytes a thread in local memory, at most {SPILL_LIMIT} are worth timing",
+        )
+    return Measurement(
+        status, shared=needs.shared, registers=needs.registers, spills=needs.spills, detail=detail
+    )
+
+
+def _usage(cubin: bytes) -> tuple[int | None, int | None]:
+    """Return registers and bytes of local memory a thread, the most of any function in the code."""
+    tool = _cuobjdump()
+    if tool is None:
+        return None, None
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        try:
+            done = subprocess.run(
+                [tool, "-res-usage", file.name], capture_output=True, text=True, timeout=60, check=True
+            )  # noqa: S603 (a tool of Triton's wheel or of CUDA)
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+    return parse_usage(done.stdout)
+
+
+def parse_usage(text: str) -> tuple[int | None, int | None]:
+    """Read cuobjdump's lines "REG:40 STACK:8 SHARED:0 LOCAL:0 ..."."""
+    found = re.findall(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
+    if not found:
+        return None, None
+    return max(int(reg) for reg, _, _ in found), max(int(stack) + int(local) for _, stack, local in found)
+
+
+@functools.cache
+def _cuobjdump() -> str | None:
+    try:
+        from triton import knobs
+
+        return str(knobs.nvidia.cuobjdump.path)
+    except (ImportError, AttributeError, RuntimeError):
+        return shutil.which("cuobjdump")
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[BinaryIO]:
+    """Send everything that this process prints into a file: LLVM writes to the descriptors themselves."""
+    with tempfile.TemporaryFile() as noise, Path(os.devnull).open("w") as nowhere:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = [(number, os.dup(number)) for number in (1, 2)]
+        try:
+            for number, _ in saved:
+                os.dup2(noise.fileno(), number)
+            # Triton prints the whole PTX of a kernel that ptxas refuses; that goes through Python.
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+                yield noise
+        finally:
+            for number, copy in saved:
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _with_diagnostic(detail: str, noise: BinaryIO) -> str:
+    """Add what MLIR said: the exception of a failed pass carries no reason."""
+    if "PassManager" not in detail:
+        return detail
+    noise.seek(0)
+    said = one_line(noise.read(1 << 16).decode(errors="replace"))
+    return f"{detail}: {said}"[:400] if said else detail
