@@ -15,7 +15,18 @@ from tunedb.device import Device
 from tunedb.errors import ConfigError, KernelError
 from tunedb.problem import Problem
 
-__all__ = ["Config", "Kernel", "Run", "Signature", "config_from_json", "config_to_json", "load", "names", "source_hash"]
+__all__ = [
+    "Config",
+    "Kernel",
+    "Run",
+    "Signature",
+    "Work",
+    "config_from_json",
+    "config_to_json",
+    "load",
+    "names",
+    "source_hash",
+]
 
 Config = tuple[Any, ...]  # in fact the kernel's own NamedTuple of ints and strings
 
@@ -36,6 +47,20 @@ class Signature(NamedTuple):
     grid: tuple[int, int, int]
     num_warps: int
     num_stages: int
+
+
+class Work(NamedTuple):
+    """What the average program of a launch does, as executed: padding, masked taps and re-reads count.
+
+    The input of the time model (tunedb.predict). Bytes count whole 32-byte sectors: a float32 store of every
+    second element of a row stores twice its bytes, unless a neighbour in the same program fills the gaps.
+    """
+
+    flops: int  # a multiply-add is two; three products for each of tf32x3
+    unit: str  # what does them: "tensor" (tf32 for float32 operands) or "fma" (CUDA cores, ieee products of float32 too)
+    loaded: int  # bytes that it asks of L2: activations and weights, again for every tap where L1 cannot keep them
+    stored: int  # bytes that it writes
+    k_steps: int  # iterations of the loop that loads, each waiting for memory unless stages or warps hide it
 
 
 Run = Callable[..., Any]  # run(x, weight, bias, out=None) -> out: torch tensors, x in the problem's layout
@@ -59,7 +84,12 @@ class Kernel(Protocol):
     def signature(self, problem: Problem, config: Any) -> Signature | None:
         """Return what Triton needs to compile it; None for a kernel that Triton does not compile."""
 
-    def plan(self, problem: Problem, config: Any, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    # Optional: `work(problem, config) -> Work`. Without it tunedb.predict reads the tile off the signature's
+    # constexprs, which is rougher.
+
+    def plan(
+        self, problem: Problem, config: Any, launcher: Callable[[Signature], Callable[..., None]]
+    ) -> Run:
         """Return run(x, weight, bias, out=None): it checks, allocates where `out` is None, launches."""
 
 
@@ -121,7 +151,11 @@ def _bare(source: str) -> str:
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and body and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and body
+            and ast.get_docstring(node) is not None
+        ):
             for row in range(body[0].lineno, (body[0].end_lineno or body[0].lineno) + 1):
                 lines[row - 1] = ""
     return "\n".join(line.rstrip() for line in lines if line.strip())
@@ -142,7 +176,9 @@ def config_from_json(kernel: Kernel, text: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"a config must be a JSON object, but got {text[:80]!r}.") from error
     if not isinstance(given, Mapping) or set(given) != set(kernel.Config._fields):
-        raise ConfigError(f"a config must have exactly the fields {', '.join(kernel.Config._fields)}, but got {text[:200]!r}.")
+        raise ConfigError(
+            f"a config must have exactly the fields {', '.join(kernel.Config._fields)}, but got {text[:200]!r}."
+        )
     for field, kind in kernel.Config.__annotations__.items():
         if type(given[field]) is not kind:
             raise ConfigError(f"{field} must be of type {kind.__name__}, but got {given[field]!r}.")
