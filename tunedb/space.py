@@ -1,0 +1,150 @@
+"""Everything that is worth trying for a problem: the spaces of all kernels that apply, as one."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tunedb.device import Device
+from tunedb.errors import ConfigError
+from tunedb.kernel import Kernel, config_from_json, config_to_json
+from tunedb.problem import Problem
+
+__all__ = ["Choice", "Space"]
+
+Value = int | str
+
+# Configs looked at to learn whether a space is small; `valid` costs microseconds.
+_ENUMERATED = 20_000
+_DRAWS = 400  # random configs tried before a space counts as used up
+
+
+class Choice(NamedTuple):
+    """A kernel and one of its configs, as JSON text: what is compiled, timed and stored."""
+
+    kernel: str
+    config: str
+
+
+class Space:
+    """The union of the kernels' spaces for one problem; a kernel that does not apply has no part in it."""
+
+    def __init__(self, problem: Problem, device: Device, kernels: Mapping[str, Kernel]) -> None:
+        self.problem = problem
+        self.device = device
+        self.kernels: dict[str, Kernel] = {}
+        self.fields: dict[str, dict[str, tuple[Value, ...]]] = {}
+        for name, kernel in kernels.items():
+            if problem.op not in kernel.OPS:
+                continue
+            fields = kernel.space(problem, device)
+            if fields and all(fields.values()):
+                self.kernels[name] = kernel
+                self.fields[name] = {field: tuple(fields[field]) for field in kernel.Config._fields}
+
+    @property
+    def size(self) -> int:
+        """Number of configs, valid or not."""
+        return sum(math.prod(len(choices) for choices in fields.values()) for fields in self.fields.values())
+
+    def choice(self, name: str, values: Mapping[str, Value]) -> Choice | None:
+        """Return the choice of those values if it is valid."""
+        kernel = self.kernels[name]
+        config = kernel.Config(**values)
+        if kernel.valid(self.problem, config, self.device):
+            return None
+        return Choice(name, config_to_json(config))
+
+    def values(self, choice: Choice) -> dict[str, Value]:
+        """Return the values of a choice's fields. Raises ConfigError: where it is not the kernel's config."""
+        if choice.kernel not in self.kernels:
+            raise ConfigError(f"kernel must be one of {', '.join(self.kernels)}, but got {choice.kernel!r}.")
+        values: dict[str, Value] = config_from_json(self.kernels[choice.kernel], choice.config)._asdict()
+        return values
+
+    def admits(self, choice: Choice) -> Choice | None:
+        """Return a choice that came from elsewhere, such as a neighbour's winner, if it is valid here."""
+        try:
+            return self.choice(choice.kernel, self.values(choice))
+        except ConfigError:
+            return None
+
+    def defaults(self) -> list[Choice]:
+        """Return each kernel's own default, where it is valid."""
+        given = ((name, kernel.default(self.problem, self.device)) for name, kernel in self.kernels.items())
+        found = (self.choice(name, config._asdict()) for name, config in given if config is not None)
+        return [choice for choice in found if choice is not None]
+
+    def at_most(self, limit: int) -> list[Choice] | None:
+        """Return all valid choices if there are no more than `limit`, else None.
+
+        A space too large to enumerate counts as larger than any limit.
+        """
+        if self.size > _ENUMERATED:
+            return None
+        found = list(itertools.islice(self._every(), limit + 1))
+        return found if len(found) <= limit else None
+
+    def draw(self, rng: random.Random, known: Mapping[Choice, Any] | set[Choice], **fixed: Value) -> Choice | None:
+        """Return a random valid choice that is not known, or None where none is found.
+
+        `fixed` pins fields; only kernels that have all of them are drawn from.
+        """
+        able = [name for name, fields in self.fields.items() if all(field in fields for field in fixed)]
+        for _ in range(_DRAWS if able else 0):
+            name = rng.choice(able)
+            values = {field: rng.choice(choices) for field, choices in self.fields[name].items()}
+            choice = self.choice(name, {**values, **fixed})
+            if choice is not None and choice not in known:
+                return choice
+        if self.size <= _ENUMERATED and not fixed:
+            return next((choice for choice in self._every() if choice not in known), None)
+        return None
+
+    def covering(self, rng: random.Random, start: Sequence[Choice], limit: int) -> list[Choice]:
+        """Return valid choices that, with those of `start`, try each value of each field at least once.
+
+        Greedy over random choices, then by pinning what they missed; at most `limit`.
+        """
+        missing = {
+            (name, field, value)
+            for name, fields in self.fields.items()
+            for field, choices in fields.items()
+            for value in choices
+            if len(choices) > 1
+        }
+        for choice in start:
+            missing -= self._parts(choice)
+        drawn = sorted({choice for _ in range(100) if (choice := self.draw(rng, set()))})
+        found: list[Choice] = []
+        parts = {choice: self._parts(choice) for choice in drawn}
+        while missing and len(found) < limit and parts:
+            best = max(parts, key=lambda choice: len(parts[choice] & missing))
+            gained = parts.pop(best) & missing
+            if not gained:
+                break
+            missing -= gained
+            found.append(best)
+        for name, field, value in sorted(missing, key=str):
+            if len(found) >= limit:
+                break
+            if (name, field, value) in missing:
+                pinned = self._only(name).draw(rng, {*start, *found}, **{field: value})
+                if pinned is not None:
+                    found.append(pinned)
+                    missing -= self._parts(pinned)
+        return found
+
+    def _only(self, name: str) -> "Space":
+        return Space(self.problem, self.device, {name: self.kernels[name]})
+
+    def _parts(self, choice: Choice) -> set[tuple[str, str, Value]]:
+        return {(choice.kernel, field, value) for field, value in self.values(choice).items()}
+
+    def _every(self) -> Iterator[Choice]:
+        for name, fields in self.fields.items():
+            for combination in itertools.product(*fields.values()):
+                choice = self.choice(name, dict(zip(fields, combination, strict=True)))
+                if choice is not None:
+                    yield choice
