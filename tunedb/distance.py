@@ -1,0 +1,64 @@
+"""How far apart two problems are: what decides whether one may borrow the other's answer."""
+
+from math import log2
+
+from tunedb.problem import Problem
+
+__all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_kin", "between_layers", "difference", "kind", "work"]
+
+LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
+CLASS_LIMIT = 6.0  # beyond 64 times in all, a win somewhere says nothing about here
+
+_FREE = (
+    "n", "in_d", "in_h", "in_w", "padding_d", "padding_h", "padding_w",
+    "output_padding_d", "output_padding_h", "output_padding_w", "bias",
+)  # fmt: skip
+
+
+def between_layers(a: Problem, b: Problem) -> float:
+    """Return the distance of two problems of the same layer, in doublings.
+
+    |log2(n·positions of a / n·positions of b)| + |log2(in_w of a / in_w of b)|, where positions are the
+    output elements of one channel: twice the work is 1, the same work on rows of half the length is 1 too.
+    Padding and bias count only by what they change of the output.
+    """
+    return abs(log2(work(a)) - log2(work(b))) + _octaves(a.in_w, b.in_w)
+
+
+def between_kin(a: Problem, b: Problem) -> float:
+    """Return the distance of two problems of the same class, in doublings.
+
+    between_layers, plus |log2| of the ratios of c_in/groups, c_out/groups and kernel elements.
+    """
+    total = between_layers(a, b)
+    total += _octaves(a.c_in // max(1, a.groups), b.c_in // max(1, b.groups))
+    total += _octaves(a.c_out // max(1, a.groups), b.c_out // max(1, b.groups))
+    return total + _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
+
+
+def work(problem: Problem) -> int:
+    """Return batch times output positions; 1 for an empty output, so that it has a logarithm."""
+    d, h, w = problem.out_extents
+    return max(1, problem.n * max(1, d) * max(1, h) * max(1, w))
+
+
+def kind(problem: Problem) -> tuple[bool, str]:
+    """Return what separates classes of one op, dtype, precision and layout: strided or not, and the grouping."""
+    if problem.groups == 1:
+        grouping = "dense"
+    else:
+        grouping = "depthwise" if problem.groups == problem.c_in else "grouped"
+    return (max(problem.stride) > 1, grouping)
+
+
+def difference(asked: Problem, known: Problem) -> list[str]:
+    """Return what differs between two problems of the same layer, in words: "n 16 instead of 1"."""
+    return [
+        f"{name} {getattr(known, name)} instead of {getattr(asked, name)}"
+        for name in _FREE
+        if getattr(known, name) != getattr(asked, name)
+    ]
+
+
+def _octaves(a: int, b: int) -> float:
+    return abs(log2(max(1, a)) - log2(max(1, b)))

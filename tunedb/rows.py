@@ -1,0 +1,142 @@
+"""Between records and rows: what is written is checked, and what is read is data until it has been checked."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tunedb.errors import DatabaseError, ProblemError
+from tunedb.problem import Problem, checked
+from tunedb.record import PROVENANCES, STATUSES, Measurement, Record
+
+__all__ = [
+    "CANDIDATE_SELECT",
+    "LARGEST",
+    "RECORD_SELECT",
+    "Candidate",
+    "RowError",
+    "candidate_from_row",
+    "checked_record",
+    "record_from_row",
+]
+
+CONFIG_LENGTH = 4096  # characters
+TEXT_LENGTH = 200  # characters, of every other text
+LARGEST = 1 << 48  # of any size: beyond what a GPU holds, and products of a few stay cheap
+
+
+class RowError(DatabaseError):
+    """A row that cannot be used: it is left aside, the others answer."""
+
+
+class Candidate(NamedTuple):
+    """One of the best few of a sweep."""
+
+    kernel: str
+    config: str  # JSON text
+    measurement: Measurement
+
+
+_PROBLEM = len(Problem._fields)
+_OWN = ", ".join(
+    {"kernel": "k.name", "kernel_hash": "k.hash"}.get(name, f"r.{name}") for name in Record._fields[1:]
+)
+# The base tables, not the view: a file from elsewhere may have any view under that name.
+RECORD_SELECT = (
+    f"SELECT {', '.join(f'p.{name}' for name in Problem._fields)}, {_OWN} FROM problems AS p "
+    "JOIN records AS r ON r.problem_id = p.id JOIN kernels AS k ON k.id = r.kernel_id"
+)
+CANDIDATE_SELECT = (
+    f"SELECT k.name, m.config, {', '.join(f'm.{name}' for name in Measurement._fields)} FROM measurements AS m "
+    "JOIN problems AS p ON p.id = m.problem_id JOIN kernels AS k ON k.id = m.kernel_id"
+)
+
+
+def record_from_row(row: Sequence[Any]) -> Record:
+    """Return the record of a row of RECORD_SELECT.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    return checked_record(Record(Problem(*row[:_PROBLEM]), *row[_PROBLEM:]))
+
+
+def checked_record(record: Record) -> Record:
+    """Return the record itself if it may be stored and used.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    for name in (
+        "device",
+        "kernel",
+        "config",
+        "provenance",
+        "kernel_hash",
+        "triton",
+        "torch",
+        "cudnn",
+        "driver",
+        "tuned_at",
+    ):
+        _text(name, getattr(record, name), CONFIG_LENGTH if name == "config" else TEXT_LENGTH)
+    if record.provenance not in PROVENANCES:
+        raise RowError(f"provenance must be one of {', '.join(PROVENANCES)}, but got {record.provenance!r}.")
+    _number("time_us", record.time_us, above=0)
+    _number("floor_us", record.floor_us)
+    for name in ("time_us_low", "time_us_high", "aten_us", "error", "aten_error"):
+        if getattr(record, name) is not None:
+            _number(name, getattr(record, name))
+    _count("trials", record.trials)
+    for name in ("op", "dtype", "precision", "layout"):
+        _text(name, getattr(record.problem, name), TEXT_LENGTH)
+    for name in Problem._fields[4:]:
+        _count(name, getattr(record.problem, name))
+    try:
+        checked(record.problem)
+    except ProblemError as error:
+        raise RowError(str(error)) from error
+    return record
+
+
+def candidate_from_row(row: Sequence[Any]) -> Candidate:
+    """Return the candidate of a row of CANDIDATE_SELECT.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    kernel, config, *rest = row
+    measurement = Measurement(*rest)
+    _text("kernel", kernel, TEXT_LENGTH)
+    _text("config", config, CONFIG_LENGTH)
+    _text("detail", measurement.detail, TEXT_LENGTH)
+    if measurement.status not in STATUSES:
+        raise RowError(f"status must be one of {', '.join(STATUSES)}, but got {measurement.status!r:.80}.")
+    for name in ("time_us", "time_us_low", "time_us_high", "error"):
+        if getattr(measurement, name) is not None:
+            _number(name, getattr(measurement, name))
+    for name in ("shared", "registers", "spills"):
+        if getattr(measurement, name) is not None:
+            _count(name, getattr(measurement, name))
+    return Candidate(kernel, config, measurement)
+
+
+def _text(name: str, value: Any, length: int) -> None:
+    # Unprintable characters could drive the terminal of whoever lists the file.
+    if not isinstance(value, str) or len(value) > length or not value.isprintable():
+        raise RowError(
+            f"{name} must be printable text of at most {length} characters, but got {value!r:.80}."
+        )
+
+
+def _number(name: str, value: Any, above: float | None = None) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value < 0
+        or value == above
+    ):
+        least = "above 0" if above == 0 else "of at least 0"
+        raise RowError(f"{name} must be a finite number {least}, but got {value!r:.80}.")
+
+
+def _count(name: str, value: Any) -> None:
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise RowError(f"{name} must be an integer from 0 to {LARGEST}, but got {value!r:.80}.")

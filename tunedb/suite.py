@@ -1,0 +1,224 @@
+"""A suite is a named list of problems: a JSON file, in which every mistake has a line."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunedb.errors import ProblemError, SuiteError
+from tunedb.problem import OPS, Problem, checked, rank
+
+__all__ = ["Entry", "load_suite", "problems", "shipped_suites"]
+
+SHOWN = 20  # errors of a file that are named; the rest is counted
+LONGEST_TEXT = 200
+_BEGINNING = re.compile(r"\n[ \t\r\n]*(?=\{)")
+_LISTS = {
+    "spatial_in": 1,
+    "kernel": 1,
+    "stride": 1,
+    "padding": 0,
+    "output_padding": 0,
+    "dilation": 1,
+}  # least value
+_COUNTS = {"n": 0, "c_in": 1, "c_out": 1, "groups": 1}
+
+
+class Entry(NamedTuple):
+    """One convolution of a suite, in any dtype, precision and layout. Sizes have the operation's own rank."""
+
+    id: str
+    line: int  # where it begins in its file
+    op: str
+    n: int
+    c_in: int
+    spatial_in: tuple[int, ...]
+    c_out: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    bias: bool
+
+    def problem(
+        self, dtype: str = "float32", precision: str = "ieee", layout: str = "channels_first"
+    ) -> Problem:
+        """Return it as a problem; missing dimensions come first."""
+        lead = 3 - len(self.kernel)
+        ones, zeros = (1,) * lead, (0,) * lead
+        return Problem(
+            self.op, dtype, precision, layout, self.n, self.c_in, self.c_out, self.groups, int(self.bias),
+            *ones, *self.spatial_in, *ones, *self.kernel, *ones, *self.stride, *zeros, *self.padding,
+            *zeros, *self.output_padding, *ones, *self.dilation,
+        )  # fmt: skip
+
+
+def shipped_suites() -> tuple[str, ...]:
+    """Return the names of the suites that come with tunedb."""
+    names = (entry.name for entry in files("tunedb.suites").iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+
+def load_suite(name_or_path: str | Path) -> list[Entry]:
+    """Return the entries of a shipped suite, by name, or of a user's file.
+
+    Raises SuiteError: where there is none, or with every error of the file, each with its line.
+    """
+    text, source = _text(name_or_path)
+    errors: list[tuple[int, str]] = []
+    entries = [
+        entry
+        for line, record in _records(text, errors)
+        if (entry := _entry(line, record, errors)) is not None
+    ]
+    first: dict[str, int] = {}
+    for entry in entries:
+        if entry.id in first:
+            errors.append(
+                (entry.line, f"id must be unique, but {entry.id!r} stands in line {first[entry.id]} already.")
+            )
+        first.setdefault(entry.id, entry.line)
+    if errors:
+        named = "".join(f"\n  line {line}: {what}" for line, what in sorted(errors)[:SHOWN])
+        more = f"\n  and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        raise SuiteError(
+            f"a suite must be a JSON list of problems, but {source} has errors; mend these lines:{named}{more}"
+        )
+    return entries
+
+
+def problems(
+    entries: Iterable[Entry], dtypes: Sequence[str], layouts: Sequence[str], precision: str = "tf32"
+) -> list[Problem]:
+    """Return each entry in each dtype and layout, without repetition.
+
+    channels_last is for two and three dimensions only: torch has no such memory format for one.
+    `precision` is that of float32; 16-bit types are always "ieee".
+    """
+    found: dict[Problem, None] = {}
+    for entry in entries:
+        for dtype in dtypes:
+            for layout in layouts:
+                if layout != "channels_last" or rank(entry.op) > 1:
+                    found[entry.problem(dtype, precision if dtype == "float32" else "ieee", layout)] = None
+    return list(found)
+
+
+def _text(name_or_path: str | Path) -> tuple[str, str]:
+    if str(name_or_path) in shipped_suites():
+        return files("tunedb.suites").joinpath(f"{name_or_path}.json").read_text(encoding="utf-8"), str(
+            name_or_path
+        )
+    path = Path(name_or_path)
+    known = ", ".join(shipped_suites())
+    if not path.is_file():
+        raise SuiteError(f"suite must be one of {known} or a JSON file, but got {str(name_or_path)!r}.")
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(
+            f"a suite must be a readable UTF-8 file, but reading {path} gives: {error}."
+        ) from error
+
+
+def _records(text: str, errors: list[tuple[int, str]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the objects of a JSON list with their lines, going on after a broken one where the next line begins one."""
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    at = _blank(text, 0)
+    mark = text[at : at + 1]
+    if mark != "[":
+        errors.append((_line(text, at), f"a suite must begin with '[', but got {mark!r}."))
+        return found
+    at = _blank(text, at + 1)
+    mark = text[at : at + 1]  # an empty list ends here
+    while mark != "]":
+        begin = at
+        try:
+            value, at = _DECODER.raw_decode(text, begin)
+            at = _blank(text, at)
+            mark = text[at : at + 1]
+            if mark not in {",", "]"}:
+                raise json.JSONDecodeError("expecting ',' or ']' after a record", text, at)
+        except (RecursionError, ValueError) as error:
+            where = error.pos if isinstance(error, json.JSONDecodeError) else begin
+            what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            errors.append((_line(text, min(where, len(text.rstrip()))), f"{what[:200]}."))
+            following = _BEGINNING.search(text, max(where, begin + 1))
+            if following is None:
+                return found
+            at, mark = following.end(), ","
+            continue
+        if isinstance(value, dict):
+            found.append((_line(text, begin), value))
+        else:
+            errors.append((_line(text, begin), f"a record must be a JSON object, but got {value!r:.80}."))
+        at = _blank(text, at + 1) if mark == "," else at
+    at = _blank(text, at + 1)
+    if at < len(text):
+        errors.append((_line(text, at), f"nothing may follow the list, but got {text[at : at + 20]!r}."))
+    return found
+
+
+def _entry(line: int, record: Mapping[str, Any], errors: list[tuple[int, str]]) -> Entry | None:
+    wrong = list(_mistakes(record))
+    name = record.get("id")
+    named = f"{name}: " if isinstance(name, str) and name.isprintable() else ""
+    entry = None
+    if not wrong:
+        values: dict[str, Any] = {field: record[field] for field in Entry._fields if field != "line"}
+        entry = Entry(line=line, **{**values, **{field: tuple(values[field]) for field in _LISTS}})
+        try:
+            checked(entry.problem())
+        except ProblemError as error:
+            wrong.append(str(error))
+    errors.extend((line, f"{named}{what}") for what in wrong)
+    return None if wrong else entry
+
+
+def _mistakes(record: Mapping[str, Any]) -> Iterable[str]:
+    missing = [field for field in Entry._fields if field != "line" and field not in record]
+    if missing:
+        yield f"a record must have {', '.join(missing)}, but has only {', '.join(record) or 'nothing'}."[:500]
+        return
+    name, op = record["id"], record["op"]
+    if not isinstance(name, str) or not name or len(name) > LONGEST_TEXT or not name.isprintable():
+        yield f"id must be printable text of 1 to {LONGEST_TEXT} characters, but got {name!r:.80}."
+    if op not in OPS:
+        yield f"op must be one of {', '.join(OPS)}, but got {op!r:.80}."
+    for field, least in _COUNTS.items():
+        if type(record[field]) is not int or record[field] < least:
+            yield f"{field} must be an integer of at least {least}, but got {record[field]!r:.80}."
+    if type(record["bias"]) is not bool:
+        yield f"bias must be true or false, but got {record['bias']!r:.80}."
+    for field, least in _LISTS.items():
+        value = record[field]
+        sound = isinstance(value, list) and all(type(size) is int and size >= least for size in value)
+        if op in OPS and (not sound or len(value) != rank(op)):
+            yield f"{field} must be a list of {rank(op)} integers of at least {least}, but got {value!r:.80}."
+
+
+def _blank(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"a record must have each field once, but {next(n for n in names if names.count(n) > 1)!r:.80} stands twice"
+        )
+    return record
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
