@@ -1,0 +1,57 @@
+"""Torch's own convolution: the answer wherever it measures faster, and wherever nothing else applies."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature
+from tunedb.problem import OPS as ALL_OPS
+from tunedb.problem import Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OPS = ALL_OPS
+
+
+class Config(NamedTuple):
+    """Nothing to choose: torch does."""
+
+
+def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
+    del problem, device
+    return {}
+
+
+def valid(problem: Problem, config: Config, device: Device) -> str:
+    del problem, config, device
+    return ""
+
+
+def default(problem: Problem, device: Device) -> Config:
+    del problem, device
+    return Config()
+
+
+def signature(problem: Problem, config: Config) -> Signature | None:
+    del problem, config
+    return None
+
+
+def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    del config, launcher
+    from torch.nn import functional
+
+    function = getattr(functional, problem.op)
+    lead = 3 - problem.rank
+    stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
+    output_padding, groups = problem.output_padding[lead:], problem.groups
+
+    def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":
+        if problem.transposed:
+            result = function(x, weight, bias, stride, padding, output_padding, groups, dilation)
+        else:
+            result = function(x, weight, bias, stride, padding, dilation, groups)
+        return result if out is None else out.copy_(result)
+
+    return run

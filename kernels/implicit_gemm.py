@@ -1,0 +1,325 @@
+"""Convolution as a matrix product: output positions by output channels, over taps and input channels.
+
+Forward problems and stride-1 transposed ones are one phase; a strided transposed one is a unit-step
+convolution for each output phase, all in one launch. Every program owns its outputs, so nothing is atomic.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature, Work
+from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
+from tunedb.kernels.rounding import round_tf32
+from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase, tile_order
+from tunedb.launch import convolution_arguments, convolution_plan, too_large
+from tunedb.problem import ITEM_BYTES, Problem
+from tunedb.problem import OPS as ALL_OPS
+from tunedb.weights import k_major, row_length
+
+OPS = ALL_OPS
+
+
+class Config(NamedTuple):
+    """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
+
+    LOOP: str  # "taps": channels inside taps; "flat": one axis of taps * channels, for few input channels
+    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); "mask": no phases, all taps masked
+    ORDER: str  # of tiles (tiles.tile_order)
+    SWAP: int  # 1: the accumulator is [channels, positions]
+    BLOCK_R: int
+    BLOCK_W: int
+    BLOCK_N: int
+    BLOCK_K: int
+    DOT: str  # input precision of tl.dot
+    num_warps: int
+    num_stages: int
+
+
+def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
+    del device
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    if c_in == 1 and c_out <= 2 and problem.groups > 1:
+        return {}  # depthwise: a matrix unit would multiply zeros
+    width = phase_lengths(problem, axes(problem))[2]
+    strided = problem.transposed and max(problem.stride) > 1
+    many = problem.groups > 1 or strided
+    reach = min(256, triton.next_power_of_2(width))
+    dots = ("ieee",) if problem.dtype != "float32" else ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
+    return {
+        "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
+        "PHASE": (("fast", "slow", "axis", "mask") if strided else ("fast", "slow", "axis")) if many else ("slow",),
+        "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
+        "SWAP": (0, 1),
+        "BLOCK_R": (1, 2, 4, 8, 16) if width < 256 else (1, 2, 4),
+        "BLOCK_W": tuple(size for size in (8, 16, 32, 64, 128, 256) if reach // 8 <= size <= reach) or (8,),
+        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * c_out) or (16,),
+        "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
+        "DOT": dots,
+        "num_warps": (2, 4, 8),
+        "num_stages": (2, 3, 4, 5),
+    }
+
+
+def valid(problem: Problem, config: Config, device: Device) -> str:
+    c_in = problem.c_in // problem.groups
+    block_m = config.BLOCK_R * config.BLOCK_W
+    for field in ("BLOCK_R", "BLOCK_W", "BLOCK_N", "BLOCK_K", "num_warps"):
+        size = getattr(config, field)
+        if size < 1 or size & (size - 1) or size > 1024:
+            return f"{field} must be a power of two up to 1024, but is {size}"
+    if config.num_warps > 16 or not 1 <= config.num_stages <= 8:
+        return f"num_warps must be at most 16 and num_stages 1 to 8, but they are {config.num_warps} and {config.num_stages}"
+    if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
+        return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
+    if config.LOOP not in ("taps", "flat") or config.PHASE not in ("fast", "slow", "axis", "mask") or config.ORDER not in ("m", "n", "swizzle") or config.SWAP not in (0, 1):
+        return f"LOOP, PHASE, ORDER or SWAP is unknown: {config.LOOP}, {config.PHASE}, {config.ORDER}, {config.SWAP}"
+    allowed = ("ieee",) if problem.dtype != "float32" else ("tf32", "tf32x3", "ieee") if problem.precision == "tf32" else ("ieee", "tf32x3")
+    if config.DOT not in allowed:
+        return f"DOT of {problem.dtype} at {problem.precision} must be one of {', '.join(allowed)}, but is {config.DOT}"
+    if config.LOOP == "taps" and config.BLOCK_K >= 2 * max(16, c_in):
+        return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
+    if block_m * config.BLOCK_N > 128 * 256 or block_m * config.BLOCK_N // (config.num_warps * 32) > 256:
+        return f"an accumulator of {block_m} x {config.BLOCK_N} does not fit the registers of {config.num_warps} warps"
+    if block_m * config.BLOCK_N // (config.num_warps * 32) < 4:
+        return f"{config.num_warps} warps are too many for {block_m} x {config.BLOCK_N} outputs"
+    if too_large(problem, _grid(problem, config)):
+        return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
+    return _fits_shared(problem, config, device)
+
+
+def _fits_shared(problem: Problem, config: Config, device: Device) -> str:
+    tile = (config.BLOCK_R * config.BLOCK_W + config.BLOCK_N) * config.BLOCK_K * ITEM_BYTES[problem.dtype]
+    # cp.async keeps stages - 1 tiles in flight; the wgmma pipeline of sm_90 keeps them all.
+    stages = config.num_stages if device.capability >= 90 else config.num_stages - 1
+    if max(stages, 1) * tile > device.shared_block:
+        return f"{config.num_stages} stages need {max(stages, 1) * tile} bytes of shared memory, but a block has {device.shared_block}"
+    return ""
+
+
+def default(problem: Problem, device: Device) -> Config | None:
+    dims = space(problem, device)
+    if not dims:
+        return None
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    block_w = min(64, max(int(size) for size in dims["BLOCK_W"]))
+    return Config(
+        LOOP="flat" if c_in <= 8 else "taps",
+        PHASE="fast" if len(dims["PHASE"]) > 1 else "slow",
+        ORDER="m",
+        SWAP=int(problem.layout == "channels_first"),
+        BLOCK_R=max(1, 64 // block_w),
+        BLOCK_W=block_w,
+        BLOCK_N=min(64, max(16, triton.next_power_of_2(c_out))),
+        BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
+        DOT=str(dims["DOT"][0]),
+        num_warps=4,
+        num_stages=3,
+    )
+
+
+@triton.jit
+def implicit_gemm(
+    x_ptr, w_ptr, b_ptr, y_ptr,
+    n, in_d, in_h, in_w, out_d, out_h, out_w,
+    C_IN: tl.constexpr, C_OUT: tl.constexpr, GROUPS: tl.constexpr, ROW: tl.constexpr,
+    AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr,
+    HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
+    LOOP: tl.constexpr, PHASE: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    DOT: tl.constexpr,
+):  # fmt: skip
+    """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; w: [GROUPS * C_OUT, ROW], see weights.k_major."""
+    PHASES: tl.constexpr = AXIS_D.phases * AXIS_H.phases * AXIS_W.phases
+    NUM_N: tl.constexpr = (C_OUT + BLOCK_N - 1) // BLOCK_N
+    # Axis of the positions and of the channels in the operand tiles and in the accumulator.
+    M: tl.constexpr = 1 if SWAP else 0
+    C: tl.constexpr = 0 if SWAP else 1
+    if LARGE:
+        in_w = in_w.to(tl.int64)  # every offset has it as a factor
+        out_w = out_w.to(tl.int64)
+    num_w = tl.cdiv(tl.cdiv(out_w, AXIS_W.phases), BLOCK_W)
+    num_r = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases), BLOCK_R)
+    num_m = num_r * num_w
+    outer, inner = outer_and_inner(PHASES * GROUPS, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
+    pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
+    phase_d, phase_h, phase_w = split_phase(outer % PHASES, AXIS_D, AXIS_H, AXIS_W)
+    group = outer // PHASES
+
+    len_d = phase_length(out_d, phase_d, AXIS_D)
+    len_h = phase_length(out_h, phase_h, AXIS_H)
+    len_w = phase_length(out_w, phase_w, AXIS_W)
+    sample, j_d, j_h, row_ok = rows(pid_m // num_w, n, len_d, len_h, BLOCK_R, BLOCK_W)
+    j_w = columns(pid_m % num_w, BLOCK_R, BLOCK_W)  # [BLOCK_M]
+    m_ok = row_ok & (j_w < len_w)
+
+    k0_d, count_d, start_d = first_tap(phase_d, AXIS_D)
+    k0_h, count_h, start_h = first_tap(phase_h, AXIS_H)
+    k0_w, count_w, start_w = first_tap(phase_w, AXIS_W)
+    same = tl.zeros_like(j_w)
+    pos_d = start_d + j_d * AXIS_D.step + same  # [BLOCK_M]
+    pos_h = start_h + j_h * AXIS_H.step + same
+    pos_w = start_w + j_w * AXIS_W.step
+
+    plane = in_d * in_h * in_w
+    stride_xc = 1 if CHANNELS_LAST else plane
+    stride_xs: tl.constexpr = GROUPS * C_IN if CHANNELS_LAST else 1  # between neighbours in width
+    x_ptrs = x_ptr + (sample.to(tl.int64) * (GROUPS * C_IN) * plane + same) + group * C_IN * stride_xc
+    LINEAR: tl.constexpr = AXIS_D.divisor * AXIS_H.divisor * AXIS_W.divisor == 1
+    if LINEAR:
+        # The row's own base is hoisted; a tap only adds to it.
+        x_ptrs += ((pos_d * in_h + pos_h) * in_w + pos_w) * stride_xs
+
+    offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_ok = offs_n < C_OUT
+    w_ptrs = w_ptr + (group * C_OUT + offs_n) * ROW
+    offs_k = tl.arange(0, BLOCK_K)
+    if SWAP:
+        acc = tl.zeros((BLOCK_N, BLOCK_R * BLOCK_W), dtype=tl.float32)
+    else:
+        acc = tl.zeros((BLOCK_R * BLOCK_W, BLOCK_N), dtype=tl.float32)
+
+    BLOCKS_C: tl.constexpr = (C_IN + BLOCK_K - 1) // BLOCK_K
+    taps = count_d * count_h * count_w
+    if LOOP == "taps":
+        steps = taps * BLOCKS_C
+    else:
+        steps = (taps * C_IN + BLOCK_K - 1) // BLOCK_K
+    for step in range(steps):
+        if LOOP == "taps":
+            tap = step // BLOCKS_C  # scalar
+            channel = step % BLOCKS_C * BLOCK_K + offs_k  # [BLOCK_K]
+            k_ok = channel < C_IN
+        else:
+            flat = step * BLOCK_K + offs_k
+            tap = flat // C_IN  # [BLOCK_K]
+            channel = flat % C_IN
+            k_ok = flat < taps * C_IN
+        t_w = tap % count_w
+        t_h = tap // count_w % count_h
+        t_d = tap // (count_w * count_h)
+        k = ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps + k0_w + t_w * AXIS_W.hop
+        reach_d = t_d * AXIS_D.reach
+        reach_h = t_h * AXIS_H.reach
+        reach_w = t_w * AXIS_W.reach
+        if LOOP == "taps":
+            # One tap for the whole tile: masks and row addresses are vectors of positions.
+            d, ok_d = inside(pos_d + reach_d, in_d, AXIS_D)
+            h, ok_h = inside(pos_h + reach_h, in_h, AXIS_H)
+            w, ok_w = inside(pos_w + reach_w, in_w, AXIS_W)
+            ok = m_ok
+            ptrs = x_ptrs
+        else:
+            # Every column of the tile has its own tap: positions and taps meet in two dimensions.
+            reach_d = place(reach_d, C)
+            reach_h = place(reach_h, C)
+            reach_w = place(reach_w, C)
+            d, ok_d = inside(place(pos_d, M) + reach_d, in_d, AXIS_D)
+            h, ok_h = inside(place(pos_h, M) + reach_h, in_h, AXIS_H)
+            w, ok_w = inside(place(pos_w, M) + reach_w, in_w, AXIS_W)
+            ok = place(m_ok, M) & place(k_ok, C)
+            ptrs = place(x_ptrs, M)
+        if AXIS_D.guard:
+            ok = ok & ok_d
+        if AXIS_H.guard:
+            ok = ok & ok_h
+        if AXIS_W.guard:
+            ok = ok & ok_w
+        if LINEAR:
+            ptrs += ((reach_d * in_h + reach_h) * in_w + reach_w) * stride_xs
+        else:
+            ptrs += ((d * in_h + h) * in_w + w) * stride_xs
+        if LOOP == "taps":
+            ok = place(ok, M)
+            if C_IN % BLOCK_K:
+                ok = ok & place(k_ok, C)
+            ptrs = place(ptrs, M)
+        x = tl.load(ptrs + place(channel * stride_xc, C), mask=ok, other=0.0)
+        weight = tl.load(
+            place(w_ptrs, C) + place(k * C_IN + channel, M), mask=place(n_ok, C) & place(k_ok, M), other=0.0
+        )
+        if DOT == "tf32":
+            x = round_tf32(x)  # weights were rounded when they were packed
+        if SWAP:
+            acc = tl.dot(weight, x, acc, input_precision=DOT)
+        else:
+            acc = tl.dot(x, weight, acc, input_precision=DOT)
+
+    c_out = group * C_OUT + offs_n
+    if HAS_BIAS:
+        acc += place(tl.load(b_ptr + c_out, mask=n_ok, other=0.0).to(tl.float32), C)
+    out_plane = out_d * out_h * out_w
+    stride_yc = 1 if CHANNELS_LAST else out_plane
+    stride_ys: tl.constexpr = GROUPS * C_OUT if CHANNELS_LAST else 1
+    o_d = phase_d + j_d * AXIS_D.phases
+    o_h = phase_h + j_h * AXIS_H.phases
+    o_w = phase_w + j_w * AXIS_W.phases
+    y_ptrs = y_ptr + (sample.to(tl.int64) * (GROUPS * C_OUT) * out_plane + same)
+    y_ptrs += ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
+    tl.store(
+        place(y_ptrs, M) + place(c_out * stride_yc, C),
+        acc.to(y_ptr.dtype.element_ty),
+        mask=place(m_ok, M) & place(n_ok, C),
+    )
+
+
+def signature(problem: Problem, config: Config) -> Signature:
+    geometry = axes(problem, masked=config.PHASE == "mask")
+    arguments = convolution_arguments(problem)
+    constexprs = arguments.constexprs | {
+        "C_IN": problem.c_in // problem.groups,
+        "C_OUT": problem.c_out // problem.groups,
+        "GROUPS": problem.groups,
+        "ROW": row_length(problem),
+        "AXIS_D": geometry[0],
+        "AXIS_H": geometry[1],
+        "AXIS_W": geometry[2],
+        "HAS_BIAS": problem.bias,
+        "CHANNELS_LAST": int(problem.layout == "channels_last"),
+        "LARGE": int(is_large(problem)),
+        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
+    }
+    return arguments.signature(
+        implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
+    )
+
+
+def work(problem: Problem, config: Config) -> Work:
+    geometry = axes(problem, masked=config.PHASE == "mask")
+    item = ITEM_BYTES[problem.dtype]
+    c_in = problem.c_in // problem.groups
+    taps = 1.0  # of the average phase
+    for axis in geometry:
+        taps *= axis.taps / axis.phases
+    if config.LOOP == "taps":
+        k_steps = taps * -(-c_in // config.BLOCK_K)
+    else:
+        k_steps = taps * c_in / config.BLOCK_K + 0.5
+    positions = config.BLOCK_R * config.BLOCK_W
+    first, width = problem.layout == "channels_first", geometry[2]
+    x_item = min(32, item * (width.step if first else 1))
+    depth = min(config.BLOCK_K, c_in) if config.LOOP == "taps" else config.BLOCK_K
+    return Work(
+        flops=int(2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)),
+        unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
+        loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item)),
+        stored=positions * config.BLOCK_N * min(32, item * (width.phases if first else 1)),
+        k_steps=max(1, round(k_steps)),
+    )
+
+
+def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
+    geometry = axes(problem, masked=config.PHASE == "mask")
+    len_d, len_h, len_w = phase_lengths(problem, geometry)
+    tiles = -(-problem.n * len_d * len_h // config.BLOCK_R) * -(-len_w // config.BLOCK_W)
+    num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
+    outer = phases(geometry) * problem.groups
+    inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
+    return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, 1)
+
+
+def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    return convolution_plan(problem, launcher(signature(problem, config)), k_major(problem, rounded=config.DOT == "tf32"))

@@ -1,0 +1,115 @@
+"""Which outputs a program owns: the decoding of program ids and of output rows, shared by the kernels."""
+
+import triton
+import triton.language as tl
+
+__all__ = ["columns", "outer_and_inner", "phase_length", "place", "rows", "split_phase", "tile_order"]
+
+
+@triton.jit
+def outer_and_inner(OUTER: tl.constexpr, INNER, PHASE: tl.constexpr):
+    """Split the program id into (phase and group, tile).
+
+    PHASE says where the phases and groups go: "axis" a grid axis of their own, "fast" the fastest part of
+    axis 0, so that L2 merges the sectors of neighbouring phases, "slow" the slowest.
+    """
+    if PHASE == "axis":
+        outer = tl.program_id(2)
+        inner = tl.program_id(0)
+    elif OUTER == 1:
+        outer = 0
+        inner = tl.program_id(0)
+    elif PHASE == "fast":
+        outer = tl.program_id(0) % OUTER
+        inner = tl.program_id(0) // OUTER
+    else:
+        outer = tl.program_id(0) // INNER
+        inner = tl.program_id(0) % INNER
+    return outer, inner
+
+
+@triton.jit
+def tile_order(inner, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
+    """Return (pid_m, pid_n): "m" has n on grid axis 1, "n" goes through n first, "swizzle" in groups of 8 rows."""
+    if ORDER == "m":
+        pid_m = inner
+        pid_n = tl.program_id(1)
+    elif ORDER == "n":
+        pid_m = inner // NUM_N
+        pid_n = inner % NUM_N
+    else:
+        first_m = inner // (8 * NUM_N) * 8
+        size_m = tl.minimum(num_m - first_m, 8)
+        local = inner % (8 * NUM_N)
+        pid_m = first_m + local % size_m
+        pid_n = local // size_m
+    return pid_m, pid_n
+
+
+@triton.jit
+def split_phase(phase, AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr):
+    """Return the phase of each axis; width varies fastest."""
+    if AXIS_W.phases == 1:
+        phase_w = 0
+    else:
+        phase_w = phase % AXIS_W.phases
+        phase = phase // AXIS_W.phases
+    if AXIS_H.phases == 1:
+        phase_h = 0
+    else:
+        phase_h = phase % AXIS_H.phases
+        phase = phase // AXIS_H.phases
+    if AXIS_D.phases == 1:
+        phase_d = 0
+    else:
+        phase_d = phase
+    return phase_d, phase_h, phase_w
+
+
+@triton.jit
+def phase_length(extent, phase, AXIS: tl.constexpr):
+    """Return how many outputs of an axis belong to a phase."""
+    if AXIS.phases == 1:
+        length = extent
+    else:
+        length = (extent - phase + AXIS.phases - 1) // AXIS.phases
+    return length
+
+
+@triton.jit
+def rows(pid_r, n, len_d, len_h, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
+    """Return (sample, j_d, j_h, row is real) of the BLOCK_R output rows of a tile.
+
+    One row is scalars, so that its addresses and masks stay uniform; more are vectors of BLOCK_R * BLOCK_W,
+    each row repeated along its columns.
+    """
+    if BLOCK_R == 1:
+        row = pid_r
+    else:
+        row = pid_r * BLOCK_R + tl.arange(0, BLOCK_R * BLOCK_W) // BLOCK_W
+    # A phase beyond the end of a short axis has no outputs at all; dividing by 1 keeps its indices defined.
+    j_h = row % tl.maximum(len_h, 1)
+    rest = row // tl.maximum(len_h, 1)
+    j_d = rest % tl.maximum(len_d, 1)
+    sample = rest // tl.maximum(len_d, 1)
+    return sample, j_d, j_h, row < n * len_d * len_h
+
+
+@triton.jit
+def columns(pid_w, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
+    """Return the output column j_w of each position of a tile."""
+    if BLOCK_R == 1:
+        offs = tl.arange(0, BLOCK_W)
+    else:
+        offs = tl.arange(0, BLOCK_R * BLOCK_W) % BLOCK_W
+    return pid_w * BLOCK_W + offs
+
+
+@triton.jit
+def place(vector, AXIS: tl.constexpr):
+    """Lay a vector along an axis of a two-dimensional tile, size 1 in the other."""
+    if AXIS == 0:
+        tile = vector[:, None]
+    else:
+        tile = vector[None, :]
+    return tile

@@ -1,0 +1,125 @@
+"""Weights laid out for the kernels, packed once for each weight tensor."""
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from tunedb.problem import Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Packer", "k_major", "row_length", "tap_major"]
+
+ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
+
+
+class _Packed(NamedTuple):
+    owner: "weakref.ref[Tensor]"
+    version: int
+    address: int
+    packed: "Tensor"
+    stream: int
+
+
+class Packer:
+    """Packs a weight when first seen, and again when it was changed in place.
+
+    Entries are keyed by the identity of the tensor and die with it, so a module that computes its weight
+    anew in every call (weight norm) costs a packing a call but no memory. Changes through `weight.data`
+    are invisible to torch's version counter: call `tunedb.clear()` after one.
+    """
+
+    def __init__(self, pack: "Callable[[Tensor], Tensor]") -> None:
+        self._pack = pack
+        self._entries: dict[int, _Packed] = {}
+
+    def __call__(self, weight: "Tensor") -> "Tensor":
+        entry = self._entries.get(id(weight))
+        if entry is not None and entry.owner() is weight and entry.address == weight.data_ptr():
+            # An inference tensor has no version counter: it is never entered here.
+            if entry.version == weight._version and entry.stream == _stream(weight):  # noqa: SLF001
+                return entry.packed
+        return self._miss(weight, entry)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def _miss(self, weight: "Tensor", entry: _Packed | None) -> "Tensor":
+        if weight.is_inference() or _capturing(weight):
+            # No way to see a change, or memory that belongs to a graph: never kept.
+            return self._pack(weight.detach())
+        key, stream = id(weight), _stream(weight)
+        if entry is not None and entry.owner() is weight and entry.version == weight._version and entry.address == weight.data_ptr():  # noqa: SLF001
+            # Packed on another stream: wait for that once, then it counts as packed on this one.
+            packed = entry.packed
+            _adopt(packed)
+        else:
+            packed = self._pack(weight.detach())
+        entries = self._entries
+        owner = weakref.ref(weight, lambda _: entries.pop(key, None))
+        entries[key] = _Packed(owner, weight._version, weight.data_ptr(), packed, stream)  # noqa: SLF001
+        return packed
+
+
+def _stream(tensor: "Tensor") -> int:
+    import torch
+
+    return torch._C._cuda_getCurrentRawStream(tensor.device.index) if tensor.is_cuda else 0  # noqa: SLF001
+
+
+def _capturing(tensor: "Tensor") -> bool:
+    import torch
+
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _adopt(packed: "Tensor") -> None:
+    import torch
+
+    torch.cuda.synchronize(packed.device)
+    packed.record_stream(torch.cuda.current_stream(packed.device))
+
+
+def row_length(problem: Problem) -> int:
+    """Return the elements of a row of a K-major packed weight: taps * input channels of a group, padded."""
+    return -(-math.prod(problem.kernel) * (problem.c_in // problem.groups) // ALIGNMENT) * ALIGNMENT
+
+
+def k_major(problem: Problem, *, rounded: bool) -> Packer:
+    """Return a packer to [c_out, row_length]: for each output channel the taps, for each tap the channels.
+
+    `rounded` rounds float32 to the nearest TF32, which costs nothing here and halves the error of a product.
+    """
+    taps, groups, row = math.prod(problem.kernel), problem.groups, row_length(problem)
+    c_in, c_out = problem.c_in // groups, problem.c_out // groups
+
+    def pack(weight: "Tensor") -> "Tensor":
+        if problem.transposed:
+            ordered = weight.reshape(groups, c_in, c_out, taps).permute(0, 2, 3, 1)
+        else:
+            ordered = weight.reshape(groups, c_out, c_in, taps).permute(0, 1, 3, 2)
+        packed = weight.new_zeros(groups * c_out, row)
+        packed[:, : taps * c_in] = ordered.reshape(groups * c_out, taps * c_in)
+        return nearest_tf32(packed) if rounded else packed
+
+    return Packer(pack)
+
+
+def tap_major(problem: Problem) -> Packer:
+    """Return a packer to [taps, c_out] for depthwise weights, whose groups have one input channel."""
+    taps = math.prod(problem.kernel)
+
+    def pack(weight: "Tensor") -> "Tensor":
+        return weight.reshape(problem.c_out, taps).t().contiguous()
+
+    return Packer(pack)
+
+
+def nearest_tf32(tensor: "Tensor") -> "Tensor":
+    """Return float32 values rounded to TF32's 10 mantissa bits, ties away from zero; NaN and infinity stay."""
+    import torch
+
+    bits = (tensor.view(torch.int32) + 0x1000) & -0x2000
+    return torch.where(tensor.isfinite(), bits.view(torch.float32), tensor)
