@@ -13,7 +13,7 @@ from tunedb.device import Device
 from tunedb.pool import Bug, CompilePool
 from tunedb.problem import Problem
 from tunedb.record import Measurement
-from tunedb.runner import BenchBug, Limits, PrepareError, Runner
+from tunedb.runner import BenchError, Limits, PrepareError, Runner
 from tunedb.search import Search, Tried
 from tunedb.space import Choice, Space
 
@@ -113,7 +113,9 @@ class _Driver:
         self._conn = conn
         self._setup = setup
         self._kernels = resolve(setup.parts.kernels)
-        self._pool = CompilePool(setup.workers, compiler=setup.parts.compiler, timeout_s=setup.limits.compile_s)
+        self._pool = CompilePool(
+            setup.workers, compiler=setup.parts.compiler, timeout_s=setup.limits.compile_s
+        )
         self._lookahead = math.ceil(setup.workers * 1.5)
         self._runner: Runner | None = None
         if setup.gpu is not None:
@@ -133,7 +135,7 @@ class _Driver:
                     self._tune(self._current)
                 except PrepareError as error:
                     self._conn.send(Failed(self._current.problem, error.state, str(error)))
-                except BenchBug as error:
+                except BenchError as error:
                     self._conn.send(_bug(self._current.problem, str(error)))
                 except Exception:  # noqa: BLE001 (told whole to the coordinator, which shows it)
                     self._conn.send(_bug(self._current.problem, traceback.format_exc()))
@@ -164,7 +166,7 @@ class _Driver:
                 self._pump([], 60.0)
             self._fill()
         if tuning.bug:
-            raise BenchBug(tuning.bug)
+            raise BenchError(tuning.bug)
         finalists = tuning.search.best(FINALISTS)
         if self._runner is not None:
             aten, *timed = self._runner.final([tried.choice for tried in finalists])
@@ -174,12 +176,16 @@ class _Driver:
             ]
             aten_us = aten.time_us or aten_us
         trials = len(tuning.search.tried)
-        self._conn.send(Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, self._versions()))
+        self._conn.send(
+            Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, self._versions())
+        )
 
     def _versions(self) -> dict[str, str]:
         if not self._environment:
             source = self._setup.parts.environment
-            self._environment = resolve(source)() if self._runner is None else self._runner.environment(source)
+            self._environment = (
+                resolve(source)() if self._runner is None else self._runner.environment(source)
+            )
         return self._environment
 
     def _pump(self, conns: list[Connection], seconds: float) -> None:
@@ -202,8 +208,10 @@ class _Driver:
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
-            problem, choice = tag  # type: ignore[misc]  # as submitted below
-            tuning = next((t for t in (self._current, self._ahead) if t is not None and t.problem == problem), None)
+            problem, choice = tag
+            tuning = next(
+                (t for t in (self._current, self._ahead) if t is not None and t.problem == problem), None
+            )
             if tuning is None or tuning.bug:
                 continue  # its problem has failed meanwhile
             if isinstance(outcome, Bug):
@@ -235,8 +243,14 @@ class _Driver:
                 choice = tuning.ask(seeds_only=tuning is not self._current)
                 if choice is None:
                     break
-                self._pool.submit((tuning.problem, choice), choice.kernel, tuning.problem, choice.config, self._setup.device)
-        if self._ahead is None and not self._wanting and (self._current is None or self._current.dry or self._current.bug):
+                self._pool.submit(
+                    (tuning.problem, choice), choice.kernel, tuning.problem, choice.config, self._setup.device
+                )
+        if (
+            self._ahead is None
+            and not self._wanting
+            and (self._current is None or self._current.dry or self._current.bug)
+        ):
             self._wanting = True
             self._conn.send(Want())
 
@@ -244,7 +258,9 @@ class _Driver:
 def _with_resources(measurement: Measurement, compiled: Measurement) -> Measurement:
     """Return a measurement that also says what the compiler and an earlier run found out."""
     fields = ("error", "shared", "registers", "spills")
-    return measurement._replace(**{name: getattr(compiled, name) for name in fields if getattr(measurement, name) is None})
+    return measurement._replace(
+        **{name: getattr(compiled, name) for name in fields if getattr(measurement, name) is None}
+    )
 
 
 def _bug(problem: Problem, text: str) -> Failed:

@@ -15,10 +15,9 @@ from typing import IO, Any, NamedTuple
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
-from tunedb.device import Device
 from tunedb.errors import StorageError
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -42,15 +41,20 @@ class State(NamedTuple):
     cause: str = ""
     trials: int = 0  # how many were asked for when it ended
 
+    def answers(self, trials: int) -> bool:
+        """Whether the problem is done, with as many trials as are asked for now."""
+        return self.name == "done" and self.trials >= trials
+
     def free(self, now: float) -> bool:
         """Whether nobody alive works on it."""
         return self.name != "running" or now - self.since > STALE_S or _is_dead(self.owner)
 
 
-class _FileLock(BaseJournalFileLock):
+class _FileLock(JournalFileOpenLock):
     """A lock that the system takes back when its owner is killed; Optuna's own would hold for 30 s."""
 
     def __init__(self, path: str) -> None:
+        super().__init__(path)
         self._path = path
         self._file: IO[bytes] | None = None
 
@@ -85,7 +89,12 @@ class History:
     def past(self, name: str, facts: Mapping[str, Any]) -> "Past":
         """Return a problem's study, made with `facts` as attributes if it is new."""
         new = name not in self._ids
-        study = optuna.create_study(study_name=name, storage=self._storage, sampler=optuna.samplers.RandomSampler(), load_if_exists=True)
+        study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            sampler=optuna.samplers.RandomSampler(),
+            load_if_exists=True,
+        )
         if new:
             self._ids[name] = study._study_id  # noqa: SLF001
             for key, value in facts.items():
@@ -123,8 +132,10 @@ class Past:
         for trial in self._study.get_trials(deepcopy=False):
             attrs = trial.user_attrs
             if {"kernel", "config", "status"} <= set(attrs):
-                rest = {field: attrs.get(field) for field in _MEASURED if field in attrs}
-                found.append(Tried(attrs["kernel"], attrs["config"], Measurement(time_us=trial.value, **rest)))
+                rest: dict[str, Any] = {field: attrs[field] for field in _MEASURED if field in attrs}
+                found.append(
+                    Tried(attrs["kernel"], attrs["config"], Measurement(time_us=trial.value, **rest))
+                )
         return found
 
     def append(self, tried: Tried, space: Space) -> None:
@@ -139,7 +150,9 @@ class Past:
                 distributions[f"{tried.kernel}.{field}"] = CategoricalDistribution(choices)
                 params[f"{tried.kernel}.{field}"] = values[field]
         attrs = {"kernel": tried.kernel, "config": tried.config}
-        attrs |= {field: value for field in _MEASURED if (value := getattr(measurement, field)) not in (None, "")}
+        attrs |= {
+            field: value for field in _MEASURED if (value := getattr(measurement, field)) not in (None, "")
+        }
         self._study.add_trial(
             create_trial(
                 state=TrialState.COMPLETE if fine else TrialState.FAIL,
@@ -150,10 +163,11 @@ class Past:
             )
         )
 
-    def claim(self, owner: str) -> bool:
-        """Take the problem, unless somebody alive works on it. At most one of several claimants succeeds."""
+    def claim(self, owner: str, trials: int) -> bool:
+        """Take the problem, unless somebody alive works on it or it is done. One of several claimants succeeds."""
         with self._alone():
-            if not self.state.free(time.time()):
+            state = self.state
+            if state.answers(trials) or not state.free(time.time()):
                 return False
             self.beat(owner)
         if self._claims is None:
@@ -164,7 +178,9 @@ class Past:
         """Show that the owner is alive and at work on the problem."""
         self._set(State("running", owner, time.time()))
 
-    def finish(self, name: str, *, cause: str = "", trials: int = 0, result: Mapping[str, Any] | None = None) -> None:
+    def finish(
+        self, name: str, *, cause: str = "", trials: int = 0, result: Mapping[str, Any] | None = None
+    ) -> None:
         """Write how the problem ended; `waiting` hands it back."""
         if result is not None:
             self._study.set_user_attr("result", dict(result))
@@ -190,7 +206,9 @@ def study_name(space: Space, provenance: str, kernels: Any, predictor: str) -> s
     That is when the code of a kernel that applies changes, or the device's facts, or the model of a prediction.
     """
     problem, device = space.problem, space.device
-    digest = hashlib.sha256(repr((problem, device, sorted((name, kernels.source_hash(name)) for name in space.fields))).encode())
+    digest = hashlib.sha256(
+        repr((problem, device, sorted((name, kernels.source_hash(name)) for name in space.fields))).encode()
+    )
     place = device.slug
     if provenance != "measured":
         place = f"{device.slug}-{provenance}"
@@ -207,7 +225,9 @@ def sizes(problem: Problem) -> str:
     def spread(values: tuple[int, ...]) -> str:
         return "x".join(map(str, values[first:]))
 
-    text = f"n{problem.n}-c{problem.c_in}-{problem.c_out}-in{spread(problem.extents)}-k{spread(problem.kernel)}"
+    text = (
+        f"n{problem.n}-c{problem.c_in}-{problem.c_out}-in{spread(problem.extents)}-k{spread(problem.kernel)}"
+    )
     for letter, values, usual in (
         ("s", problem.stride, 1),
         ("p", problem.padding, 0),

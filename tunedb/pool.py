@@ -4,7 +4,6 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Hashable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -23,12 +22,12 @@ class Bug(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    tag: Hashable
+    tag: Any  # as submitted
     outcome: Measurement | Bug
 
 
 class _Task(NamedTuple):
-    tag: Hashable
+    tag: Any
     args: tuple[Any, ...]
 
 
@@ -72,7 +71,7 @@ class CompilePool:
         """How many tasks have been submitted and not yet been handed back."""
         return len(self._pending) + len(self._done) + sum(worker.task is not None for worker in self._workers)
 
-    def submit(self, tag: Hashable, *args: Any) -> None:
+    def submit(self, tag: Any, *args: Any) -> None:
         self._pending.append(_Task(tag, args))
         self._feed()
 
@@ -125,7 +124,10 @@ class CompilePool:
             outcome: Measurement | Bug = worker.conn.recv()
         except (EOFError, OSError):
             code = self._replace(position)
-            return Compiled(tag, Measurement("compile-error", detail=f"the compiler process ended with exit status {code}"))
+            return Compiled(
+                tag,
+                Measurement("compile-error", detail=f"the compiler process ended with exit status {code}"),
+            )
         worker.task = None
         return Compiled(tag, outcome)
 

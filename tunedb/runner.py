@@ -10,14 +10,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
-from tunedb.children import Parts, resolve, settle, start
+from tunedb.children import resolve, settle, start
 from tunedb.pool import Bug
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 
-__all__ = ["BenchBug", "Limits", "PrepareError", "Prepared", "Runner"]
+__all__ = ["BenchError", "Limits", "PrepareError", "Prepared", "Runner"]
 
-Wait = Callable[[list[Connection], float], Any]  # returns when one is readable, or after so many seconds, or before
+Wait = Callable[
+    [list[Connection], float], Any
+]  # returns when one is readable, or after so many seconds, or before
 
 
 class Limits(NamedTuple):
@@ -27,6 +29,9 @@ class Limits(NamedTuple):
     prepare_s: float = 120.0
     trial_s: float = 20.0
     final_s: float = 60.0
+
+
+_LIMITS = Limits()
 
 
 class Prepared(NamedTuple):
@@ -44,7 +49,7 @@ class PrepareError(Exception):
         self.state = state
 
 
-class BenchBug(Exception):
+class BenchError(Exception):
     """The bench has a programming error; the text is its traceback."""
 
 
@@ -59,7 +64,7 @@ class _Failure(NamedTuple):
 class Runner:
     """Runs a bench in a child that sees one GPU, and replaces the child when it crashes or hangs."""
 
-    def __init__(self, gpu: int, *, bench: str = Parts().bench, limits: Limits = Limits(), wait: Wait = wait) -> None:
+    def __init__(self, gpu: int, *, bench: str, limits: Limits = _LIMITS, wait: Wait = wait) -> None:
         self._visible = _visible(gpu)
         self._bench = bench
         self._limits = limits
@@ -76,14 +81,16 @@ class Runner:
     def prepare(self, problem: Problem) -> Prepared:
         """Make tensors and reference for a problem, and time torch's own kernel.
 
-        Raises PrepareError: where that fails or hangs. BenchBug: where the bench is wrong.
+        Raises PrepareError: where that fails or hangs. BenchError: where the bench is wrong.
         """
         self._problem, self._ready = problem, False
         outcome = self._call(self._limits.prepare_s, "prepare", problem)
         if isinstance(outcome, _Failure):
             if not outcome.poisoned:
                 self._replace()  # out of memory, often: start the next problem with all of it
-            raise PrepareError("timed out" if outcome.status == "timed-out" else "failed", f"prepare: {outcome.detail}")
+            raise PrepareError(
+                "timed out" if outcome.status == "timed-out" else "failed", f"prepare: {outcome.detail}"
+            )
         self._ready = True
         return Prepared(*outcome)
 
@@ -144,7 +151,7 @@ class Runner:
             code = self._replace()
             return _Failure("crashed", f"the GPU process ended with exit status {code}", poisoned=True)
         if isinstance(reply, Bug):
-            raise BenchBug(reply.traceback)
+            raise BenchError(reply.traceback)
         if isinstance(reply, _Failure) and reply.poisoned:
             self._replace()
         return reply
@@ -197,7 +204,9 @@ def _failure(error: Exception) -> _Failure | None:
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
     if type(error).__name__ == "OutOfMemoryError":
         return _Failure("out-of-resources", text, poisoned=False)
-    gpu = isinstance(error, RuntimeError) and any(word in text for word in ("CUDA", "Triton Error", "cuDNN", "CUDNN", "CUBLAS"))
+    gpu = isinstance(error, RuntimeError) and any(
+        word in text for word in ("CUDA", "Triton Error", "cuDNN", "CUDNN", "CUBLAS")
+    )
     if type(error).__name__ == "AcceleratorError" or gpu:
         return _Failure("crashed", text, poisoned=True)
     return None

@@ -47,14 +47,19 @@ class _Axis(NamedTuple):
     def distribution(self) -> Any:
         from optuna.distributions import CategoricalDistribution, IntDistribution
 
-        return IntDistribution(0, len(self.choices) - 1) if self.ordered else CategoricalDistribution(self.choices)
+        return (
+            IntDistribution(0, len(self.choices) - 1)
+            if self.ordered
+            else CategoricalDistribution(self.choices)
+        )
 
     def encode(self, value: Value) -> Value:
         return self.choices.index(value) if self.ordered else value
 
     def suggest(self, trial: Any) -> Value:
         if self.ordered:
-            return self.choices[trial.suggest_int(self.name, 0, len(self.choices) - 1)]
+            index: int = trial.suggest_int(self.name, 0, len(self.choices) - 1)
+            return self.choices[index]
         value: Value = trial.suggest_categorical(self.name, self.choices)
         return value
 
@@ -66,12 +71,16 @@ class Search:
     A space with no more valid configs than `trials` is tried whole.
     """
 
-    def __init__(self, space: Space, trials: int, *, past: Sequence[Tried] = (), hints: Iterable[Choice] = ()) -> None:
+    def __init__(
+        self, space: Space, trials: int, *, past: Sequence[Tried] = (), hints: Iterable[Choice] = ()
+    ) -> None:
         self.space = space
         self.trials = trials
         self.tried: list[Tried] = []
         self._rng = random.Random(zlib.crc32(repr(space.problem).encode()))
-        self._known: dict[Choice, Any] = {}  # every choice asked for, with its Optuna trial while it is pending
+        self._known: dict[
+            Choice, Any
+        ] = {}  # every choice asked for, with its Optuna trial while it is pending
         self._pending = 0
         self._axes = {name: _axes(name, fields) for name, fields in space.fields.items()}
         self._kernel = _Axis("kernel", tuple(space.fields))
@@ -188,7 +197,11 @@ class Search:
 
         for _ in range(_PATIENCE):
             trial = self._study.ask()
-            name = str(self._kernel.suggest(trial)) if len(self._kernel.choices) > 1 else str(self._kernel.choices[0])
+            name = (
+                str(self._kernel.suggest(trial))
+                if len(self._kernel.choices) > 1
+                else str(self._kernel.choices[0])
+            )
             values = {field: choices[0] for field, choices in self.space.fields[name].items()}
             for axis in self._axes[name]:
                 values[axis.name.partition(".")[2]] = axis.suggest(trial)
@@ -196,7 +209,9 @@ class Search:
             if choice is None:
                 self._study.tell(trial, state=TrialState.PRUNED)
             elif choice in self._known:
-                self._study.tell(trial, state=TrialState.FAIL)  # ignored: it must not count against the config
+                self._study.tell(
+                    trial, state=TrialState.FAIL
+                )  # ignored: it must not count against the config
             else:
                 self._known[choice] = trial
                 return choice
@@ -210,7 +225,9 @@ class Search:
         admitted = self.space.admits(choice)
         if admitted is None:
             return None
-        values = {"kernel": choice.kernel} | {f"{choice.kernel}.{field}": v for field, v in self.space.values(choice).items()}
+        values = {"kernel": choice.kernel} | {
+            f"{choice.kernel}.{field}": v for field, v in self.space.values(choice).items()
+        }
         axes = self._parameters(choice.kernel)
         if any(values[axis.name] not in axis.choices for axis in axes):
             return None
@@ -219,15 +236,21 @@ class Search:
 
 def nearest(problem: Problem, winners: Mapping[Problem, Choice], limit: int = 3) -> list[Choice]:
     """Return the winners of the most similar problems: same direction and dtype, closest sizes by factor."""
-    near = [other for other in winners if (other.transposed, other.dtype) == (problem.transposed, problem.dtype)]
+    near = [
+        other for other in winners if (other.transposed, other.dtype) == (problem.transposed, problem.dtype)
+    ]
     near.sort(key=lambda other: _distance(problem, other))
     return list(dict.fromkeys(winners[other] for other in near))[:limit]
 
 
 def _distance(one: Problem, other: Problem) -> float:
     """Return the doublings between two problems' sizes; another operation, precision or layout counts as several."""
-    names = sum(3.0 for field in ("op", "precision", "layout") if getattr(one, field) != getattr(other, field))
-    pairs = zip((one.groups, *one.stride, *one.dilation), (other.groups, *other.stride, *other.dilation), strict=True)
+    names = sum(
+        3.0 for field in ("op", "precision", "layout") if getattr(one, field) != getattr(other, field)
+    )
+    pairs = zip(
+        (one.groups, *one.stride, *one.dilation), (other.groups, *other.stride, *other.dilation), strict=True
+    )
     return names + between_kin(one, other) + sum(abs(math.log2(a / b)) for a, b in pairs)
 
 

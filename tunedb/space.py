@@ -86,7 +86,9 @@ class Space:
         found = list(itertools.islice(self._every(), limit + 1))
         return found if len(found) <= limit else None
 
-    def draw(self, rng: random.Random, known: Mapping[Choice, Any] | set[Choice], **fixed: Value) -> Choice | None:
+    def draw(
+        self, rng: random.Random, known: Mapping[Choice, Any] | set[Choice], **fixed: Value
+    ) -> Choice | None:
         """Return a random valid choice that is not known, or None where none is found.
 
         `fixed` pins fields; only kernels that have all of them are drawn from.
@@ -116,7 +118,9 @@ class Space:
         }
         for choice in start:
             missing -= self._parts(choice)
-        drawn = sorted({choice for _ in range(100) if (choice := self.draw(rng, set()))})
+        drawn = sorted(
+            {choice for choice in (self.draw(rng, set()) for _ in range(100)) if choice is not None}
+        )
         found: list[Choice] = []
         parts = {choice: self._parts(choice) for choice in drawn}
         while missing and len(found) < limit and parts:
