@@ -18,6 +18,7 @@ from tunedb.rows import (
     Candidate,
     RowError,
     candidate_from_row,
+    layer_from_row,
     record_from_row,
 )
 from tunedb.schema import mismatch
@@ -134,12 +135,9 @@ class Database:
         return {slug: (name, capability) for slug, name, capability in rows if type(capability) is int}
 
     def suites(self) -> list[tuple[str, str, Problem]]:
-        """Return suite, id and problem of each layer; dtype, precision and layout are empty texts."""
+        """Return suite, id and problem of each layer; its dtype, precision and layout stand for any."""
         rows = self._rows(f"SELECT suite, suite_id, op, {', '.join(_SIZES)} FROM suites", ())
-        texts = [
-            row for row in rows if all(isinstance(value, str) and value.isprintable() for value in row[:3])
-        ]
-        return [(suite, suite_id, Problem(op, "", "", "", *sizes)) for suite, suite_id, op, *sizes in texts]
+        return list(self._checked(layer_from_row, rows))
 
     def reject(self, why: str) -> None:
         """Say, once for this file, that a row of it is left aside."""

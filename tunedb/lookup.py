@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from tunedb.database import Database
+from tunedb.describe import micros
 from tunedb.device import CATALOGUE, Device
 from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_kin, between_layers, difference, kind
 from tunedb.errors import ConfigError, KernelError
@@ -256,5 +257,5 @@ def _why_near(problem: Problem, record: Record, device: Device) -> str:
 
 
 def _times(record: Record) -> str:
-    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {record.aten_us:.1f} us"
-    return f"{record.kernel} {record.time_us:.1f} us{aten}"
+    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {micros(record.aten_us)}"
+    return f"{record.kernel} {micros(record.time_us)}{aten}"

@@ -85,14 +85,7 @@ def checked_record(record: Record) -> Record:
         if getattr(record, name) is not None:
             _number(name, getattr(record, name))
     _count("trials", record.trials)
-    for name in ("op", "dtype", "precision", "layout"):
-        _text(name, getattr(record.problem, name), TEXT_LENGTH)
-    for name in Problem._fields[4:]:
-        _count(name, getattr(record.problem, name))
-    try:
-        checked(record.problem)
-    except ProblemError as error:
-        raise RowError(str(error)) from error
+    _checked_problem(record.problem)
     return record
 
 
@@ -115,6 +108,28 @@ def candidate_from_row(row: Sequence[Any]) -> Candidate:
         if getattr(measurement, name) is not None:
             _count(name, getattr(measurement, name))
     return Candidate(kernel, config, measurement)
+
+
+def layer_from_row(row: Sequence[Any]) -> tuple[str, str, Problem]:
+    """Return suite, id and problem of a row of the table suites; dtype, precision and layout stand for any.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    suite, suite_id, op, *sizes = row
+    _text("suite", suite, TEXT_LENGTH)
+    _text("suite_id", suite_id, TEXT_LENGTH)
+    return suite, suite_id, _checked_problem(Problem(op, "float32", "ieee", "channels_first", *sizes))
+
+
+def _checked_problem(problem: Problem) -> Problem:
+    for name in ("op", "dtype", "precision", "layout"):
+        _text(name, getattr(problem, name), TEXT_LENGTH)
+    for name in Problem._fields[4:]:
+        _count(name, getattr(problem, name))
+    try:
+        return checked(problem)
+    except ProblemError as error:
+        raise RowError(str(error)) from error
 
 
 def _text(name: str, value: Any, length: int) -> None:

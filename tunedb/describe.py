@@ -1,0 +1,49 @@
+"""Problems and tables in words, for people."""
+
+from collections.abc import Sequence
+
+from tunedb.problem import Problem
+
+__all__ = ["describe", "micros", "table"]
+
+
+def describe(problem: Problem) -> str:
+    """Return a problem in a line, in torch's shapes and words; what has its usual value is left out."""
+
+    def shape(sizes: tuple[int, ...]) -> str:
+        return "x".join(str(size) for size in sizes)
+
+    precision = f" {problem.precision}" if problem.dtype == "float32" else ""
+    parts = [
+        f"{problem.op} {problem.dtype}{precision} {problem.layout} x {shape(problem.input_shape)} w {shape(problem.weight_shape)}"
+    ]
+    lead = 3 - problem.rank
+    for name, usual in (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
+        sizes = getattr(problem, name)[lead:]
+        if set(sizes) != {usual}:
+            parts.append(f"{name} {shape(sizes)}")
+    if problem.groups > 1:
+        parts.append(f"groups {problem.groups}")
+    return " ".join([*parts, *(["bias"] if problem.bias else [])])
+
+
+def micros(us: float) -> str:
+    """Return microseconds with a tenth, or with three digits where that says too little."""
+    return f"{us:.1f} us" if us >= 10 else f"{us:.3g} us"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in columns as wide as their longest cell; numbers stand to the right."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    numeric = [
+        all(not cell or cell[0].isdigit() for cell in column) for column in zip(*rows, strict=True)
+    ] or [False] * len(heads)
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(line(cells) for cells in [heads, *rows])
