@@ -1,0 +1,48 @@
+"""A problem's tensors and torch's own convolution of them."""
+
+import pytest
+import torch
+
+from tunedb.problem import Problem
+from tunedb.yardstick import empty_output, make_tensors, torch_call
+
+AXES = {1: (1, 1, 7), 2: (1, 5, 7), 3: (4, 5, 7)}
+FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def problem(rank, layout, **fields):
+    given = {"op": f"conv{rank}d", "dtype": "float32", "precision": "ieee", "layout": layout, "n": 2, "c_in": 4, "c_out": 6,
+             "groups": 2, "bias": 1} | fields  # fmt: skip
+    kernel = tuple(min(extent, 3) for extent in AXES[rank])
+    return Problem(*given.values(), *AXES[rank], *kernel, *(1,) * 3, *(0,) * 3, *(0,) * 3, *(1,) * 3)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_channels_last_has_torchs_own_strides(rank):
+    """Input, weight and output have the strides that torch's memory formats give them."""
+    given = problem(rank, "channels_last")
+    x, weight, _ = make_tensors(given, "cpu")
+    for tensor in (x, weight, empty_output(given, "cpu")):
+        twin = torch.empty(tensor.shape).to(memory_format=FORMATS[rank])
+        assert tensor.stride() == twin.stride()
+
+
+def test_one_dimension_has_channels_last_too():
+    """In one dimension, for which torch has no memory format, channels are innermost all the same."""
+    given = problem(1, "channels_last")
+    x, weight, _ = make_tensors(given, "cpu")
+    assert x.stride() == (28, 1, 4)
+    assert weight.is_contiguous()
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("bias", [0, 1])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_results_are_about_one(rank, bias, layout):
+    """Inputs are random and weights scaled, so that results neither vanish nor overflow 16-bit types."""
+    given = problem(rank, layout, bias=bias, dtype="float16")
+    tensors = make_tensors(given, "cpu")
+    assert (tensors.bias is None) == (bias == 0)
+    out = torch_call(given, tensors, searched=True)()
+    assert out.shape == empty_output(given, "cpu").shape
+    assert 0.3 < float(out.float().std()) < 3
