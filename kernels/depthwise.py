@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
+from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
+from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
-from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
-from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase
 from tunedb.launch import convolution_arguments, convolution_plan, too_large
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
@@ -70,7 +70,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     outputs = config.BLOCK_R * config.BLOCK_W * config.BLOCK_C
     if config.num_warps > 16 or not 32 * config.num_warps <= outputs <= 32 * 32 * config.num_warps:
         return f"a thread must own 1 to 32 outputs, but {config.num_warps} warps share {outputs}"
-    if config.BLOCK_C > 2 * max(8, triton.next_power_of_2(problem.c_out)):
+    if 2 * max(8, triton.next_power_of_2(problem.c_out)) < config.BLOCK_C:
         return f"BLOCK_C {config.BLOCK_C} is more than twice the {problem.c_out} channels"
     if too_large(problem, _grid(problem, config)):
         return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
@@ -142,7 +142,11 @@ def depthwise(
     stride_xs: tl.constexpr = C_IN if CHANNELS_LAST else 1  # between neighbours in width
     c_out = pid_c * BLOCK_C + tl.arange(0, BLOCK_C)
     c_ok = c_out < C_OUT
-    x_ptrs = x_ptr + (sample.to(tl.int64) * C_IN * plane + same) + ((pos_d * in_h + pos_h) * in_w + pos_w) * stride_xs
+    x_ptrs = (
+        x_ptr
+        + (sample.to(tl.int64) * C_IN * plane + same)
+        + ((pos_d * in_h + pos_h) * in_w + pos_w) * stride_xs
+    )
     x_ptrs = place(x_ptrs, M) + place(c_out // (C_OUT // C_IN) * stride_xc, C)
     tile_ok = place(m_ok, M) & place(c_ok, C)
 
@@ -181,7 +185,11 @@ def depthwise(
     o_d = phase_d + j_d * AXIS_D.phases
     o_h = phase_h + j_h * AXIS_H.phases
     o_w = phase_w + j_w * AXIS_W.phases
-    y_ptrs = y_ptr + (sample.to(tl.int64) * C_OUT * out_plane + same) + ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
+    y_ptrs = (
+        y_ptr
+        + (sample.to(tl.int64) * C_OUT * out_plane + same)
+        + ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
+    )
     tl.store(place(y_ptrs, M) + place(c_out * stride_yc, C), acc.to(y_ptr.dtype.element_ty), mask=tile_ok)
 
 
@@ -204,7 +212,11 @@ def _tap(
         ok = ok & place(ok_w, M)
     hop = ((t_d * AXIS_D.reach * in_h + t_h * AXIS_H.reach) * in_w + t_w * AXIS_W.reach) * stride_xs
     x = tl.load(x_ptrs + hop, mask=ok, other=0.0).to(tl.float32)
-    k = ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps + k0_w + t_w * AXIS_W.hop
+    k = (
+        ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps
+        + k0_w
+        + t_w * AXIS_W.hop
+    )
     weight = tl.load(w_ptr + k * C_OUT + c_out, mask=c_ok & real, other=0.0).to(tl.float32)
     return acc + x * place(weight, C)
 
@@ -212,7 +224,11 @@ def _tap(
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     geometry = axes(problem)
     len_d, len_h, len_w = phase_lengths(problem, geometry)
-    tiles = -(-problem.n * len_d * len_h // config.BLOCK_R) * -(-len_w // config.BLOCK_W) * -(-problem.c_out // config.BLOCK_C)
+    tiles = (
+        -(-problem.n * len_d * len_h // config.BLOCK_R)
+        * -(-len_w // config.BLOCK_W)
+        * -(-problem.c_out // config.BLOCK_C)
+    )
     return (tiles, 1, phases(geometry)) if config.PHASE == "axis" else (tiles * phases(geometry), 1, 1)
 
 
@@ -227,7 +243,8 @@ def work(problem: Problem, config: Config) -> Work:
     return Work(
         flops=2 * outputs * taps,
         unit="fma",
-        loaded=rows_read * outputs * min(32, item * (geometry[2].step if first else 1)) + taps * max(32, config.BLOCK_C * item),
+        loaded=rows_read * outputs * min(32, item * (geometry[2].step if first else 1))
+        + taps * max(32, config.BLOCK_C * item),
         stored=outputs * min(32, item * (geometry[2].phases if first else 1)),
         k_steps=1 if config.UNROLL else taps,
     )

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
+from tunedb.kernels.geometry import Axis, axes, first_tap, inside, is_large
+from tunedb.kernels.tiles import phase_length, place
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
-from tunedb.kernels.geometry import Axis, axes, first_tap, inside, is_large
-from tunedb.kernels.tiles import phase_length, place
 from tunedb.launch import convolution_arguments, convolution_plan, too_large
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
@@ -137,7 +137,11 @@ def direct(
         h = pos_h + t_h * AXIS_H.reach
         w, ok = inside(pos_w + t_w * AXIS_W.reach, in_w, AXIS_W)
         ok = ok & w_ok & (d >= 0) & (d < in_d) & (h >= 0) & (h < in_h)
-        k = ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps + k0_w + t_w * AXIS_W.hop
+        k = (
+            ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps
+            + k0_w
+            + t_w * AXIS_W.hop
+        )
         x_ptrs = x_base + ((d * in_h + h) * in_w + w) * stride_xs
         for channel in range(C_IN):
             x = tl.load(x_ptrs + channel * stride_xc, mask=ok, other=0.0).to(tl.float32)
@@ -151,7 +155,11 @@ def direct(
     stride_yc = 1 if CHANNELS_LAST else out_plane
     stride_ys: tl.constexpr = GROUPS * C_OUT if CHANNELS_LAST else 1
     o_w = phase_w + j_w * AXIS_W.phases
-    y_ptrs = y_ptr + sample.to(tl.int64) * (GROUPS * C_OUT) * out_plane + ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
+    y_ptrs = (
+        y_ptr
+        + sample.to(tl.int64) * (GROUPS * C_OUT) * out_plane
+        + ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
+    )
     tl.store(
         place(y_ptrs, 1) + place(c_out * stride_yc, 0),
         acc.to(y_ptr.dtype.element_ty),
@@ -167,7 +175,8 @@ def _geometry(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     width = _geometry(problem, config)[2]
     out_d, out_h, out_w = problem.out_extents
-    num_w = -(-(-(-out_w // width.phases)) // config.BLOCK_W)
+    longest = -(-out_w // width.phases)
+    num_w = -(-longest // config.BLOCK_W)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
     rest = problem.n * out_d * out_h * num_n * problem.groups * width.phases
     return (rest, num_w, 1) if config.ORDER == "rows" else (rest * num_w, 1, 1)

@@ -38,7 +38,9 @@ class Axis(NamedTuple):
 def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
     """Return depth, height and width; `masked` asks for divisibility masks instead of phases."""
     found = []
-    given = zip(problem.kernel, problem.stride, problem.padding, problem.output_padding, problem.dilation, strict=True)
+    given = zip(
+        problem.kernel, problem.stride, problem.padding, problem.output_padding, problem.dilation, strict=True
+    )
     for k, s, p, op, d in given:
         if not problem.transposed:
             found.append(Axis(k, 1, 1, s, d, 1, -p, 1, 0, int(p > 0)))
@@ -64,7 +66,9 @@ def phases(geometry: tuple[Axis, Axis, Axis]) -> int:
 
 def phase_lengths(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> tuple[int, int, int]:
     """Return the length of the longest phase of each axis, which is phase 0, in outputs."""
-    depth, height, width = (-(-out // axis.phases) for out, axis in zip(problem.out_extents, geometry, strict=True))
+    depth, height, width = (
+        -(-out // axis.phases) for out, axis in zip(problem.out_extents, geometry, strict=True)
+    )
     return depth, height, width
 
 
@@ -118,4 +122,3 @@ def inside(position, extent, AXIS: tl.constexpr):
         index = position // AXIS.divisor
         ok = ok & (index * AXIS.divisor == position)
     return index, ok & (index < extent)
-

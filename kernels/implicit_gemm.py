@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-
-from tunedb.device import Device
-from tunedb.kernel import Run, Signature, Work
 from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
 from tunedb.kernels.rounding import round_tf32
 from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase, tile_order
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature, Work
 from tunedb.launch import convolution_arguments, convolution_plan, too_large
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
@@ -44,24 +44,42 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if c_in == 1 and c_out <= 2 and problem.groups > 1:
         return {}  # depthwise: a matrix unit would multiply zeros
-    width = phase_lengths(problem, axes(problem))[2]
-    strided = problem.transposed and max(problem.stride) > 1
-    many = problem.groups > 1 or strided
-    reach = min(256, triton.next_power_of_2(width))
-    dots = ("ieee",) if problem.dtype != "float32" else ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
+    depth, height, width = phase_lengths(problem, axes(problem))
+    rows_there = triton.next_power_of_2(max(1, problem.n * depth * height))
+    columns_there = min(256, triton.next_power_of_2(width))
+    phases_of_grid: tuple[str, ...] = ("slow",)
+    if problem.transposed and max(problem.stride) > 1:
+        phases_of_grid = ("fast", "slow", "axis", "mask")
+    elif problem.groups > 1:
+        phases_of_grid = ("fast", "slow", "axis")
+    dots = _dots(problem)
+    if dots == ("tf32", "tf32x3") and c_in * c_out > 32 * 32:
+        # Torch leaves tensor cores aside only for problems of few channels: there tf32x3 has to match it.
+        dots = ("tf32",)
+    most_rows = min(
+        max(rows_there, 16 // columns_there), 16 if width < 256 else 4
+    )  # tl.dot needs 16 positions
     return {
         "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
-        "PHASE": (("fast", "slow", "axis", "mask") if strided else ("fast", "slow", "axis")) if many else ("slow",),
+        "PHASE": phases_of_grid,
         "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
-        "BLOCK_R": (1, 2, 4, 8, 16) if width < 256 else (1, 2, 4),
-        "BLOCK_W": tuple(size for size in (8, 16, 32, 64, 128, 256) if reach // 8 <= size <= reach) or (8,),
-        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * c_out) or (16,),
+        "BLOCK_R": tuple(size for size in (1, 2, 4, 8, 16) if size <= most_rows),
+        "BLOCK_W": tuple(
+            size for size in (8, 16, 32, 64, 128, 256) if columns_there // 8 <= size <= max(8, columns_there)
+        ),
+        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
         "DOT": dots,
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
     }
+
+
+def _dots(problem: Problem) -> tuple[str, ...]:
+    if problem.dtype != "float32":
+        return ("ieee",)
+    return ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
 
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
@@ -75,17 +93,23 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"num_warps must be at most 16 and num_stages 1 to 8, but they are {config.num_warps} and {config.num_stages}"
     if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
         return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
-    if config.LOOP not in ("taps", "flat") or config.PHASE not in ("fast", "slow", "axis", "mask") or config.ORDER not in ("m", "n", "swizzle") or config.SWAP not in (0, 1):
-        return f"LOOP, PHASE, ORDER or SWAP is unknown: {config.LOOP}, {config.PHASE}, {config.ORDER}, {config.SWAP}"
-    allowed = ("ieee",) if problem.dtype != "float32" else ("tf32", "tf32x3", "ieee") if problem.precision == "tf32" else ("ieee", "tf32x3")
-    if config.DOT not in allowed:
-        return f"DOT of {problem.dtype} at {problem.precision} must be one of {', '.join(allowed)}, but is {config.DOT}"
-    if config.LOOP == "taps" and config.BLOCK_K >= 2 * max(16, c_in):
+    allowed = {
+        "LOOP": ("taps", "flat"),
+        "PHASE": ("fast", "slow", "axis", "mask"),
+        "ORDER": ("m", "n", "swizzle"),
+    }
+    for field, names in {**allowed, "SWAP": (0, 1), "DOT": _dots(problem)}.items():
+        if getattr(config, field) not in names:
+            return f"{field} must be one of {names}, but is {getattr(config, field)!r}"
+    if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
-    if block_m * config.BLOCK_N > 128 * 256 or block_m * config.BLOCK_N // (config.num_warps * 32) > 256:
-        return f"an accumulator of {block_m} x {config.BLOCK_N} does not fit the registers of {config.num_warps} warps"
-    if block_m * config.BLOCK_N // (config.num_warps * 32) < 4:
-        return f"{config.num_warps} warps are too many for {block_m} x {config.BLOCK_N} outputs"
+    threads = config.num_warps * 32
+    # Registers a thread: the accumulator (tf32x3 splits its operands beside it), and the operands on their way.
+    most = 64 if config.DOT == "tf32x3" else 128
+    if not 4 <= block_m * config.BLOCK_N // threads <= most:
+        return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
+    if max(block_m, config.BLOCK_N) * config.BLOCK_K // threads > (32 if config.LOOP == "flat" else 64):
+        return f"{config.num_warps} warps are too few to load tiles of {block_m} and {config.BLOCK_N} by {config.BLOCK_K}"
     if too_large(problem, _grid(problem, config)):
         return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
     return _fits_shared(problem, config, device)
@@ -106,12 +130,14 @@ def default(problem: Problem, device: Device) -> Config | None:
         return None
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     block_w = min(64, max(int(size) for size in dims["BLOCK_W"]))
+    # At least 16 positions even where there are fewer rows.
+    block_r = min(64 // block_w, max(16 // block_w, *(int(size) for size in dims["BLOCK_R"])))
     return Config(
         LOOP="flat" if c_in <= 8 else "taps",
         PHASE="fast" if len(dims["PHASE"]) > 1 else "slow",
         ORDER="m",
         SWAP=int(problem.layout == "channels_first"),
-        BLOCK_R=max(1, 64 // block_w),
+        BLOCK_R=block_r,
         BLOCK_W=block_w,
         BLOCK_N=min(64, max(16, triton.next_power_of_2(c_out))),
         BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
@@ -201,7 +227,11 @@ def implicit_gemm(
         t_w = tap % count_w
         t_h = tap // count_w % count_h
         t_d = tap // (count_w * count_h)
-        k = ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps + k0_w + t_w * AXIS_W.hop
+        k = (
+            ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps
+            + k0_w
+            + t_w * AXIS_W.hop
+        )
         reach_d = t_d * AXIS_D.reach
         reach_h = t_h * AXIS_H.reach
         reach_w = t_w * AXIS_W.reach
@@ -303,7 +333,9 @@ def work(problem: Problem, config: Config) -> Work:
     x_item = min(32, item * (width.step if first else 1))
     depth = min(config.BLOCK_K, c_in) if config.LOOP == "taps" else config.BLOCK_K
     return Work(
-        flops=int(2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)),
+        flops=int(
+            2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)
+        ),
         unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
         loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item)),
         stored=positions * config.BLOCK_N * min(32, item * (width.phases if first else 1)),
@@ -322,4 +354,6 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
 
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
-    return convolution_plan(problem, launcher(signature(problem, config)), k_major(problem, rounded=config.DOT == "tf32"))
+    return convolution_plan(
+        problem, launcher(signature(problem, config)), k_major(problem, rounded=config.DOT == "tf32")
+    )

@@ -10,7 +10,15 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AXIS_LIMIT", "Arguments", "clear", "convolution_arguments", "convolution_plan", "launcher", "too_large"]
+__all__ = [
+    "AXIS_LIMIT",
+    "Arguments",
+    "clear",
+    "convolution_arguments",
+    "convolution_plan",
+    "launcher",
+    "too_large",
+]
 
 AXIS_LIMIT = 65535  # blocks along the second and third axis of a grid
 POINTERS = ("x_ptr", "w_ptr", "b_ptr", "y_ptr")
@@ -65,11 +73,13 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
     shape, dtype = problem.input_shape, getattr(torch, problem.dtype)
     out_shape = problem.output_shape
     strides = _strides(out_shape, problem.layout)
-    fast_empty = getattr(getattr(torch._C._dynamo, "guards", None), "_empty_strided_cuda", None)  # noqa: SLF001
+    fast_empty = getattr(getattr(torch._C._dynamo, "guards", None), "_empty_strided_cuda", None)
 
     def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":
         if x.shape != shape:
-            raise ProblemError(f"input must have the shape {shape} that this plan was made for, but has {tuple(x.shape)}.")
+            raise ProblemError(
+                f"input must have the shape {shape} that this plan was made for, but has {tuple(x.shape)}."
+            )
         if out is None:
             # The private allocator call takes 2.4 us of host time where torch.empty takes 3.5 to 6.4.
             if x.is_cuda and fast_empty is not None:
@@ -135,7 +145,7 @@ def _direct(signature: Signature, tail: tuple[Any, ...]) -> Launch:
     handle = _handle(signature, index)
     run, function, metadata = handle.run, handle.function, handle.packed_metadata
     grid_x, grid_y, grid_z = signature.grid
-    stream_of = torch._C._cuda_getCurrentRawStream  # noqa: SLF001
+    stream_of = torch._C._cuda_getCurrentRawStream
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
         # The compiled handle's own launcher, at half the host time of kernel[grid](...): constants keep their

@@ -37,10 +37,8 @@ class Packer:
 
     def __call__(self, weight: "Tensor") -> "Tensor":
         entry = self._entries.get(id(weight))
-        if entry is not None and entry.owner() is weight and entry.address == weight.data_ptr():
-            # An inference tensor has no version counter: it is never entered here.
-            if entry.version == weight._version and entry.stream == _stream(weight):  # noqa: SLF001
-                return entry.packed
+        if entry is not None and _current(entry, weight) and entry.stream == _stream(weight):
+            return entry.packed
         return self._miss(weight, entry)
 
     def clear(self) -> None:
@@ -51,7 +49,7 @@ class Packer:
             # No way to see a change, or memory that belongs to a graph: never kept.
             return self._pack(weight.detach())
         key, stream = id(weight), _stream(weight)
-        if entry is not None and entry.owner() is weight and entry.version == weight._version and entry.address == weight.data_ptr():  # noqa: SLF001
+        if entry is not None and _current(entry, weight):
             # Packed on another stream: wait for that once, then it counts as packed on this one.
             packed = entry.packed
             _adopt(packed)
@@ -59,14 +57,19 @@ class Packer:
             packed = self._pack(weight.detach())
         entries = self._entries
         owner = weakref.ref(weight, lambda _: entries.pop(key, None))
-        entries[key] = _Packed(owner, weight._version, weight.data_ptr(), packed, stream)  # noqa: SLF001
+        entries[key] = _Packed(owner, weight._version, weight.data_ptr(), packed, stream)
         return packed
+
+
+def _current(entry: _Packed, weight: "Tensor") -> bool:
+    # An inference tensor has no version counter: none is ever entered, so the counter is there.
+    return entry.owner() is weight and entry.version == weight._version and entry.address == weight.data_ptr()
 
 
 def _stream(tensor: "Tensor") -> int:
     import torch
 
-    return torch._C._cuda_getCurrentRawStream(tensor.device.index) if tensor.is_cuda else 0  # noqa: SLF001
+    return torch._C._cuda_getCurrentRawStream(tensor.device.index) if tensor.is_cuda else 0
 
 
 def _capturing(tensor: "Tensor") -> bool:

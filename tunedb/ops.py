@@ -1,0 +1,308 @@
+"""The six operations, with torch's signatures."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._C import _functorch, _len_torch_dispatch_stack
+from torch.nn import functional
+
+from tunedb import dispatch, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from tunedb.explanation import Explanation
+
+__all__ = [
+    "clear",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "explain",
+]
+
+Size = int | tuple[int, ...] | list[int]
+
+# Bounded by being emptied: a service sees few signatures; one that sees a new length in every call should not
+# keep a plan for each for ever.
+PLANS_LIMIT = 4096
+_plans: dict[tuple[Any, ...], dispatch.Plan] = {}
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_precision = getattr(torch._C, "_get_fp32_precision_getter", None)
+_tracing = torch._C._get_tracing_state
+_device_index = getattr(torch._C, "_cuda_getDevice", None)
+
+
+def _answer(
+    op: str,
+    torch_answer: "Callable[[], Tensor]",
+    x: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None",
+    stride: Size,
+    padding: Size | str,
+    output_padding: Size,
+    groups: int,
+    dilation: Size,
+) -> "Tensor":
+    """Run the plan of this tensor signature, or torch's own function where there is none."""
+    # Differentiation, tracing, autocast, functorch and dispatch modes see torch's own operation.
+    if (
+        torch.compiler.is_compiling()
+        or type(x) is not torch.Tensor
+        or type(weight) not in _PLAIN
+        or (
+            torch.is_grad_enabled()
+            and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
+        )
+        or torch.is_autocast_enabled()
+        or _functorch.peek_interpreter_stack() is not None
+        or _len_torch_dispatch_stack()
+        or _tracing() is not None
+    ):
+        return torch_answer()
+    try:
+        key = (
+            op, x.shape, x.stride(), x.dtype, x.device, weight.shape, weight.stride(), weight.dtype, weight.device,
+            None if bias is None else (bias.shape, bias.stride(), bias.dtype, bias.device),
+            stride, padding, output_padding, groups, dilation,
+            _precision("cuda", "conv") if _precision is not None else torch.backends.cudnn.allow_tf32,
+        )  # fmt: skip
+        plan = _plans.get(key)
+    except (AttributeError, TypeError):
+        return _unkeyed(op, torch_answer, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    if plan is None:
+        plan = dispatch.made(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
+        if len(_plans) >= PLANS_LIMIT:
+            _plans.clear()
+        _plans[key] = plan
+    run = plan.run
+    # The compiled code takes pointers to be aligned as torch's allocator aligns them; a view may not be.
+    if run is None or x.data_ptr() & 15 or (bias is not None and bias.data_ptr() & 15):
+        return torch_answer()
+    if _device_index is not None and _device_index() != plan.index:
+        with torch.cuda.device(plan.index):
+            return run(x, weight, bias)
+    return run(x, weight, bias)
+
+
+def _unkeyed(
+    op: str, torch_answer: "Callable[[], Tensor]", x: Any, weight: Any, bias: Any, *sizes: Any
+) -> "Tensor":
+    """Take lists as tuples; leave whatever else cannot be keyed, sparse tensors and wrong types, to torch."""
+    if any(type(size) is list for size in sizes):
+        return _answer(
+            op, torch_answer, x, weight, bias, *(tuple(s) if type(s) is list else s for s in sizes)
+        )
+    return torch_answer()
+
+
+def conv1d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv1d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv1d(input, weight, bias, stride, padding, dilation, groups)
+
+    return _answer("conv1d", torch_answer, input, weight, bias, stride, padding, 0, groups, dilation)
+
+
+def conv2d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv2d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+    return _answer("conv2d", torch_answer, input, weight, bias, stride, padding, 0, groups, dilation)
+
+
+def conv3d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv3d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
+
+    return _answer("conv3d", torch_answer, input, weight, bias, stride, padding, 0, groups, dilation)
+
+
+def conv_transpose1d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv_transpose1d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv_transpose1d(
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+
+    return _answer(
+        "conv_transpose1d",
+        torch_answer,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+def conv_transpose2d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv_transpose2d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv_transpose2d(
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+
+    return _answer(
+        "conv_transpose2d",
+        torch_answer,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+def conv_transpose3d(
+    input: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None" = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> "Tensor":
+    """Answer as torch.nn.functional.conv_transpose3d does, with the fastest known kernel for this GPU and shape.
+
+    Raises what torch raises for wrong arguments.
+    """
+
+    def torch_answer() -> "Tensor":
+        return functional.conv_transpose3d(
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+
+    return _answer(
+        "conv_transpose3d",
+        torch_answer,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+def explain(
+    op: str, input: "Tensor", weight: "Tensor", *args: Any, device: str | None = None, **kwargs: Any
+) -> "Explanation":
+    """Say how a call would be answered: which tier, from which record, why, and what time to expect.
+
+    `op` is the operation's name; tensors and further arguments are as for the operation. `device` names a GPU
+    other than the one the tensors are on, which may then be on the CPU or on "meta".
+    Raises ProblemError: for arguments that tunedb cannot answer or torch would refuse, with the reason.
+    Raises DeviceError: for an unknown device, or for tensors on no GPU where `device` is left out.
+    """
+    from tunedb.device import by_slug, current
+    from tunedb.errors import DeviceError, ProblemError
+    from tunedb.explanation import explain_problem
+    from tunedb.problem import OPS, is_transposed
+
+    if op not in OPS:
+        raise ProblemError(f"op must be one of {', '.join(OPS)}, but got {op!r}.")
+    names = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
+    if not is_transposed(op):
+        names = ("bias", "stride", "padding", "dilation", "groups")
+    given = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+    given |= dict(zip(names, args, strict=False)) | kwargs
+    if len(args) > len(names) or set(given) != {*names, "output_padding"}:
+        raise ProblemError(
+            f"a {op} takes {', '.join(names)} after input and weight, but got {len(args)} arguments and {', '.join(kwargs) or 'no names'}."
+        )
+    call = normalise.normalised(
+        op, input, weight, given["bias"], given["stride"], given["padding"], given["output_padding"],
+        given["groups"], given["dilation"],
+    )  # fmt: skip
+    if isinstance(call, str):
+        raise ProblemError(f"torch answers this call itself: {call}.")
+    if device is None and not input.is_cuda:
+        raise DeviceError(f"device must be named for tensors on {input.device.type}, as in device='4090'.")
+    return explain_problem(call.problem, current(input.device.index) if device is None else by_slug(device))
+
+
+def clear() -> None:
+    """Forget all plans, packed weights and what was read from databases, as after a sweep or a change of `weight.data`."""
+    _plans.clear()
+    dispatch.clear()
