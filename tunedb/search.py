@@ -1,4 +1,4 @@
-"""Which config to try next for one problem: Optuna's TPE behind a queue of configs known beforehand."""
+"""Which config to try next for one problem: first what is known beforehand, then Optuna's TPE and small steps."""
 
 import contextlib
 import math
@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from tunedb.distance import between_kin
 from tunedb.problem import Problem
 from tunedb.record import Measurement
-from tunedb.space import Choice, Space, Value
+from tunedb.space import Choice, Space, Value, is_ordered
 
 __all__ = ["Search", "Tried", "nearest"]
 
 # Asks that may come back invalid or known before a random config is taken; an ask costs up to 10 ms.
 _PATIENCE = 4
+_LEADERS = 3  # best trials that steps are taken from
 _STARTUP = 10  # finished trials before TPE has anything to say: Optuna's own default
 
 
@@ -41,8 +42,8 @@ class _Axis(NamedTuple):
 
     @property
     def ordered(self) -> bool:
-        """Three or more integers have an order that TPE can use: they are searched by index."""
-        return len(self.choices) > 2 and all(isinstance(value, int) for value in self.choices)
+        """Whether TPE can use the order: then it searches by index."""
+        return is_ordered(self.choices)
 
     def distribution(self) -> Any:
         from optuna.distributions import CategoricalDistribution, IntDistribution
@@ -109,7 +110,7 @@ class Search:
             self._seeds.clear()
             return None
         else:
-            choice = self._queued() or self._sampled() or self._random()
+            choice = self._queued() or self._improved() or self._sampled() or self._random()
         if choice is None:
             self.trials = min(self.trials, len(self.tried) + self._pending)  # the space is used up
             return None
@@ -176,6 +177,18 @@ class Search:
 
     def _random(self) -> Choice | None:
         choice = self.space.draw(self._rng, self._known)
+        return None if choice is None else self._enqueued(choice)
+
+    def _improved(self) -> Choice | None:
+        """Take a step from one of the best trials, half of the time.
+
+        On landscapes of tiles and warps that alternation found better configs in 40 and 100 trials than TPE
+        alone or steps alone.
+        """
+        best = self.best(_LEADERS)
+        if len(self.tried) < _STARTUP or not best or self._rng.random() < 0.5:
+            return None
+        choice = self.space.step(self._rng, self._rng.choice(best).choice, self._known)
         return None if choice is None else self._enqueued(choice)
 
     def _enqueued(self, choice: Choice) -> Choice:

@@ -11,13 +11,14 @@ from tunedb.errors import ConfigError
 from tunedb.kernel import Kernel, config_from_json, config_to_json
 from tunedb.problem import Problem
 
-__all__ = ["Choice", "Space"]
+__all__ = ["Choice", "Space", "Value", "is_ordered"]
 
 Value = int | str
 
 # Configs looked at to learn whether a space is small; `valid` costs microseconds.
 _ENUMERATED = 20_000
 _DRAWS = 400  # random configs tried before a space counts as used up
+_STEPS = 30  # random neighbours looked at before a config counts as surrounded
 
 
 class Choice(NamedTuple):
@@ -104,6 +105,23 @@ class Space:
             return next((choice for choice in self._every() if choice not in known), None)
         return None
 
+    def step(self, rng: random.Random, start: Choice, known: Mapping[Choice, Any]) -> Choice | None:
+        """Return a random valid choice that is not known and differs from `start` in one field or two.
+
+        Of three or more integers the next smaller or larger is taken.
+        """
+        if start.kernel not in self.fields:
+            return None
+        fields = {field: choices for field, choices in self.fields[start.kernel].items() if len(choices) > 1}
+        for _ in range(_STEPS if fields else 0):
+            values = self.values(start)
+            for field in rng.sample(list(fields), min(len(fields), rng.choice((1, 1, 2)))):
+                values[field] = rng.choice(_next_to(values[field], fields[field]))
+            choice = self.choice(start.kernel, values)
+            if choice is not None and choice not in known:
+                return choice
+        return None
+
     def covering(self, rng: random.Random, start: Sequence[Choice], limit: int) -> list[Choice]:
         """Return valid choices that, with those of `start`, try each value of each field at least once.
 
@@ -152,3 +170,15 @@ class Space:
                 choice = self.choice(name, dict(zip(fields, combination, strict=True)))
                 if choice is not None:
                     yield choice
+
+
+def is_ordered(choices: Sequence[Value]) -> bool:
+    """Return whether the order of a field's values means something: three or more integers."""
+    return len(choices) > 2 and all(isinstance(value, int) for value in choices)
+
+
+def _next_to(value: Value, choices: Sequence[Value]) -> Sequence[Value]:
+    if is_ordered(choices) and value in choices:
+        position = choices.index(value)
+        return [choices[at] for at in (position - 1, position + 1) if 0 <= at < len(choices)]
+    return [other for other in choices if other != value]
