@@ -11,6 +11,10 @@ from tunedb.problem import Problem
 __all__ = ["Explanation", "explain_problem"]
 
 
+# In these tiers the record is a reason only: it says nothing about the time of what will run.
+_REASONS = ("default", "aten")
+
+
 class Explanation(NamedTuple):
     """An answer with what it expects. Times are GPU microseconds, None where nothing is known."""
 
@@ -42,7 +46,7 @@ class Explanation(NamedTuple):
             lines.insert(
                 4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
             )
-        if record is not None:
+        if record is not None and found.tier not in _REASONS:
             if record.aten_us is not None:
                 lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
             if record.error is not None:
@@ -74,8 +78,7 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
     found = answer(problem, device)
     floor = floor_us(problem, device)
     record = found.record
-    if record is None or found.tier in {"default", "aten"}:
-        # The record is only a reason: it says nothing about the time of what will run.
+    if record is None or found.tier in _REASONS:
         return Explanation(problem, device, found, None, "", None, floor)
     if found.tier == "exact":
         return Explanation(problem, device, found, record.time_us, record.provenance, record.aten_us, floor)

@@ -1,6 +1,5 @@
 """Between records and rows: what is written is checked, and what is read is data until it has been checked."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,10 @@ __all__ = [
     "Candidate",
     "RowError",
     "candidate_from_row",
+    "checked_candidate",
     "checked_record",
+    "layer_from_row",
+    "one_line",
     "record_from_row",
 ]
 
@@ -94,10 +96,18 @@ def candidate_from_row(row: Sequence[Any]) -> Candidate:
 
     Raises RowError: where a value has the wrong type or is out of range.
     """
-    kernel, config, *rest = row
-    measurement = Measurement(*rest)
-    _text("kernel", kernel, TEXT_LENGTH)
-    _text("config", config, CONFIG_LENGTH)
+    kernel, config, *measured = row
+    return checked_candidate(Candidate(kernel, config, Measurement(*measured)))
+
+
+def checked_candidate(candidate: Candidate) -> Candidate:
+    """Return the candidate itself if it may be stored and used.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    measurement = candidate.measurement
+    _text("kernel", candidate.kernel, TEXT_LENGTH)
+    _text("config", candidate.config, CONFIG_LENGTH)
     _text("detail", measurement.detail, TEXT_LENGTH)
     if measurement.status not in STATUSES:
         raise RowError(f"status must be one of {', '.join(STATUSES)}, but got {measurement.status!r:.80}.")
@@ -107,7 +117,12 @@ def candidate_from_row(row: Sequence[Any]) -> Candidate:
     for name in ("shared", "registers", "spills"):
         if getattr(measurement, name) is not None:
             _count(name, getattr(measurement, name))
-    return Candidate(kernel, config, measurement)
+    return candidate
+
+
+def one_line(text: str) -> str:
+    """Return what a compiler or driver said as text that may be stored: one line, printable, not too long."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:TEXT_LENGTH]
 
 
 def layer_from_row(row: Sequence[Any]) -> tuple[str, str, Problem]:
@@ -141,13 +156,9 @@ def _text(name: str, value: Any, length: int) -> None:
 
 
 def _number(name: str, value: Any, above: float | None = None) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
-        or value == above
-    ):
+    # The comparison is false for NaN, and unlike math.isfinite it takes integers of any length.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value < LARGEST or value == above:
         least = "above 0" if above == 0 else "of at least 0"
         raise RowError(f"{name} must be a finite number {least}, but got {value!r:.80}.")
 

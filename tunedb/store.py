@@ -16,7 +16,15 @@ from tunedb.files import reload, user_file
 from tunedb.kernel import source_hash
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
-from tunedb.rows import RECORD_SELECT, Candidate, RowError, checked_record, record_from_row
+from tunedb.rows import (
+    RECORD_SELECT,
+    Candidate,
+    RowError,
+    checked_candidate,
+    checked_record,
+    one_line,
+    record_from_row,
+)
 from tunedb.schema import foreign, is_new, migrate, mismatch
 from tunedb.suite import Entry
 
@@ -86,7 +94,7 @@ class Store:
         self._connection.close()
 
     def put(self, record: Record, top: Sequence[Candidate] = ()) -> bool:
-        """Store the answer of a problem on a device with its best few candidates, best first.
+        """Store the answer of a problem on a device with its best few candidates, best first; one that cannot be stored is left out.
 
         Returns False where the file knows better: measured stands over proxy, and proxy over predicted, be it
         stale or slower. A record of the same provenance always replaces the older one, so that a new sweep of
@@ -94,6 +102,7 @@ class Store:
         Raises DatabaseError: where a value cannot be stored or the file cannot be written.
         """
         checked_record(record)
+        top = list(_storable(top))
         with self._transaction():
             problem_id = self._problem_id(record.problem)
             known = self._record(problem_id, record.device)
@@ -267,6 +276,14 @@ class Store:
 
     def _all(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, arguments).fetchall()
+
+
+def _storable(top: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Yield the candidates that may be stored: one without a finite error, say, must not cost the record."""
+    for candidate in top:
+        measurement = candidate.measurement._replace(detail=one_line(candidate.measurement.detail))
+        with contextlib.suppress(RowError):
+            yield checked_candidate(candidate._replace(measurement=measurement))
 
 
 def _merit(record: Record) -> tuple[Any, ...]:
