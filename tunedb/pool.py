@@ -15,6 +15,9 @@ from tunedb.record import Measurement
 __all__ = ["Bug", "CompilePool", "Compiled"]
 
 
+_START_S = 60.0  # for a new process, before its first task begins
+
+
 class Bug(NamedTuple):
     """A programming error in a child: no candidate is to blame, so it is never a status."""
 
@@ -39,6 +42,7 @@ class _Worker:
         self.process: SpawnProcess = start(_work, theirs, compiler)
         theirs.close()
         self.task: _Task | None = None
+        self.ready = False  # it has started, which takes seconds where many start at once
         self.deadline = 0.0
 
     def kill(self) -> int | None:
@@ -91,7 +95,7 @@ class CompilePool:
             if worker.task is None:
                 continue
             if worker.conn.poll():
-                self._done.append(self._receive(position))
+                self._done.extend(self._receive(position))
             elif now > worker.deadline:
                 detail = f"compilation took longer than {self._timeout_s:g} s"
                 self._done.append(Compiled(worker.task.tag, Measurement("timed-out", detail=detail)))
@@ -116,20 +120,22 @@ class CompilePool:
         self._workers.clear()
         self._pending.clear()
 
-    def _receive(self, position: int) -> Compiled:
+    def _receive(self, position: int) -> list[Compiled]:
         worker = self._workers[position]
         assert worker.task is not None
         tag = worker.task.tag
         try:
-            outcome: Measurement | Bug = worker.conn.recv()
+            outcome: Measurement | Bug | None = worker.conn.recv()
         except (EOFError, OSError):
             code = self._replace(position)
-            return Compiled(
-                tag,
-                Measurement("compile-error", detail=f"the compiler process ended with exit status {code}"),
-            )
+            detail = f"the compiler process ended with exit status {code}"
+            return [Compiled(tag, Measurement("compile-error", detail=detail))]
+        if outcome is None:
+            worker.ready = True
+            worker.deadline = time.monotonic() + self._timeout_s
+            return []
         worker.task = None
-        return Compiled(tag, outcome)
+        return [Compiled(tag, outcome)]
 
     def _replace(self, position: int) -> int | None:
         code = self._workers[position].kill()
@@ -150,12 +156,13 @@ class CompilePool:
                 self._pending.appendleft(task)
                 continue
             worker.task = task
-            worker.deadline = time.monotonic() + self._timeout_s
+            worker.deadline = time.monotonic() + self._timeout_s + (0.0 if worker.ready else _START_S)
 
 
 def _work(parent: int, conn: Connection, compiler: str) -> None:
     settle(parent)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a context here would take memory from the one that times
+    conn.send(None)  # ready
     while True:
         try:
             args = conn.recv()

@@ -1,0 +1,83 @@
+import os
+import time
+
+import pytest
+from tunedb.children import Parts
+from tunedb.pool import Bug, CompilePool
+from tunedb.record import Measurement
+
+
+def work(kind, seconds=0.0):
+    """What the pool calls: ends, hangs, raises or kills its process."""
+    time.sleep(seconds)
+    if kind == "die":
+        os._exit(9)
+    if kind == "raise":
+        raise TypeError("wrongly written")
+    if kind == "environment":
+        return Measurement(
+            "ok", detail=f"{os.environ['CUDA_VISIBLE_DEVICES']!r} {os.environ.get('TRITON_INTERPRET')}"
+        )
+    return Measurement("ok", detail=kind)
+
+
+@pytest.fixture
+def pool():
+    opened = CompilePool(2, compiler="test_pool:work", timeout_s=1.0)
+    yield opened
+    opened.close()
+
+
+def drained(pool):
+    found = {}
+    while pool.outstanding:
+        tag, outcome = pool.next()
+        found[tag] = outcome
+    return found
+
+
+def test_each_task_ends_once_whatever_the_others_do(pool):
+    """A dying and a hanging task cost themselves only; a programming error is told as one."""
+    for tag, args in enumerate([("a",), ("die",), ("hang", 600.0), ("raise",), ("b",), ("c",)]):
+        pool.submit(tag, *args)
+    assert pool.outstanding == 6
+    found = drained(pool)
+    assert [found[tag].detail for tag in (0, 4, 5)] == ["a", "b", "c"]
+    assert (found[1].status, found[2].status) == ("compile-error", "timed-out")
+    assert "exit status 9" in found[1].detail
+    assert isinstance(found[3], Bug)
+    assert "wrongly written" in found[3].traceback
+
+
+def test_tasks_run_side_by_side(pool):
+    """Two processes take two tasks at a time."""
+    pool.submit("warm", "a")
+    pool.submit("warm too", "a")
+    drained(pool)
+    begin = time.monotonic()
+    for tag in range(4):
+        pool.submit(tag, "a", 0.3)
+    drained(pool)
+    assert time.monotonic() - begin < 0.9
+
+
+def test_children_see_no_gpu_and_no_interpreter(pool, monkeypatch):
+    """A compile process has no visible GPU and compiles for real although the tests interpret."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    fresh = CompilePool(1, compiler="test_pool:work")
+    fresh.submit(0, "environment")
+    assert fresh.next().outcome.detail == "'' None"
+    fresh.close()
+
+
+def test_waiting_for_nothing_is_an_error(pool):
+    """`next` without an outstanding task raises instead of hanging."""
+    with pytest.raises(LookupError, match="submit one"):
+        pool.next()
+
+
+def test_parts_name_what_exists():
+    """The parts of a real sweep can be found by their names."""
+    from tunedb.children import resolve
+
+    assert all(resolve(part) is not None for part in Parts())
