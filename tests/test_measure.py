@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 
-from tunedb import measure
+from tunedb import measure, yardstick
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
@@ -162,7 +162,7 @@ def test_a_wrong_candidate_is_never_timed(bench, kernels, clock, run, reason):
 
 def test_elements_without_a_reference_are_checked_too(monkeypatch, kernels, clock):
     """A mistake in a sample that float64 did not cover is found by comparison with torch's output."""
-    monkeypatch.setattr(measure, "choose_part", lambda problem: Part((0, 2), (0, 1), (0, 3)))
+    monkeypatch.setattr(yardstick, "choose_part", lambda problem: Part((0, 2), (0, 1), (0, 3)))
     bench = measure.Bench(PROBLEM, 0, clock=clock, launcher=lambda run: run)
     kernels["bad"] = one_element  # sample 1
     assert bench.trial("good", CONFIG).status == "ok"
@@ -193,7 +193,9 @@ def test_layouts_and_types_are_the_problems(kernels, clock, layout, dtype):
 def test_the_same_tensors_every_time(clock, kernels):
     """Two benches of a problem have equal tensors, so that their times and errors can be compared."""
     first, second = (measure.Bench(PROBLEM, 0, clock=Clock(), launcher=lambda run: run) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first._tensors, second._tensors, strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first._yardstick.tensors, second._yardstick.tensors, strict=True)
+    )
     assert first.aten_error == second.aten_error
 
 
@@ -326,16 +328,6 @@ def test_a_final_of_nobody_is_torchs_own_time(bench):
     (alone,) = bench.final([])
     assert alone.status == "ok"
     assert alone.time_us > 0
-
-
-@pytest.mark.parametrize(
-    ("budget", "once", "expected"),
-    [(15e3, [10.0], 10), (15e3, [4000.0], 3), (15e3, [1400.0], 10), (4e5, [1e4] * 3, 13)],
-)
-def test_repetitions_fill_the_time_box(budget, once, expected):
-    """Repetitions are as many as fit the box, the flush counted, within their bounds."""
-    bounds = (3, 10) if budget < 1e5 else (7, 40)
-    assert measure._rounds(budget, once, bounds) == expected
 
 
 def test_precision_settings_are_restored(bench):

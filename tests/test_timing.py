@@ -25,6 +25,16 @@ def test_spread_is_median_and_outer_fifths(times, expected):
     assert timing.spread(times) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("budget", "once", "expected"),
+    [(15e3, [10.0], 10), (15e3, [4000.0], 3), (15e3, [1400.0], 10), (4e5, [1e4] * 3, 13)],
+)
+def test_repetitions_fill_the_time_box(budget, once, expected):
+    """Repetitions are as many as fit the box, the flush counted, within their bounds."""
+    bounds = (3, 10) if budget < 1e5 else (7, 40)
+    assert timing.rounds_within(budget, [[us] for us in once], bounds) == expected
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_the_gpus_own_time_with_a_cold_cache():

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from tunedb.device import by_slug
 from tunedb.problem import Problem
-from tunedb.yardstick import empty_output, make_tensors, torch_call
+from tunedb.timing import WallClock
+from tunedb.yardstick import Yardstick, empty_output, make_tensors
 
 AXES = {1: (1, 1, 7), 2: (1, 5, 7), 3: (4, 5, 7)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -40,9 +42,19 @@ def test_one_dimension_has_channels_last_too():
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_results_are_about_one(rank, bias, layout):
     """Inputs are random and weights scaled, so that results neither vanish nor overflow 16-bit types."""
-    given = problem(rank, layout, bias=bias, dtype="float16")
-    tensors = make_tensors(given, "cpu")
-    assert (tensors.bias is None) == (bias == 0)
-    out = torch_call(given, tensors, searched=True)()
-    assert out.shape == empty_output(given, "cpu").shape
+    given = problem(rank, layout, bias=bias)
+    yardstick = Yardstick(given, WallClock(by_slug("h200")))
+    assert (yardstick.tensors.bias is None) == (bias == 0)
+    out = yardstick.torch_call()
+    assert out.shape == yardstick.output().shape
     assert 0.3 < float(out.float().std()) < 3
+
+
+def test_torchs_own_result_is_right():
+    """Torch's result passes its own contract, and an output as it is handed out does not."""
+    yardstick = Yardstick(problem(2, "channels_first"), WallClock(by_slug("h200")))
+    judged = yardstick.judge(yardstick.torch_call())
+    assert (judged.status, judged.error) == ("ok", yardstick.aten.error)
+    assert yardstick.aten_us == yardstick.aten.time_us > 0
+    unwritten = yardstick.judge(yardstick.output())
+    assert (unwritten.status, unwritten.error) == ("wrong", None)

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunedb.device import Device, current
+from tunedb.record import Measurement
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Call", "Clock", "GpuClock", "WallClock", "spread"]
+__all__ = ["Call", "Clock", "GpuClock", "WallClock", "rounds_within", "spread", "timed"]
 
 Call = Callable[[], object]
+
+FLUSH_US = 100.0  # what clearing L2 before a repetition takes, about
 
 
 class Clock(Protocol):
@@ -111,6 +114,20 @@ def spread(times: Sequence[float]) -> tuple[float, float, float]:
         return times[0], times[0], times[0]
     fifths = statistics.quantiles(times, n=5, method="inclusive")
     return statistics.median(times), fifths[0], fifths[3]
+
+
+def timed(measured: Measurement, times: Sequence[float]) -> Measurement:
+    """Return a measurement with the spread of its times, unchanged where there are none."""
+    if not times:
+        return measured
+    median, low, high = spread(times)
+    return measured._replace(time_us=median, time_us_low=low, time_us_high=high)
+
+
+def rounds_within(budget_us: float, first: Sequence[Sequence[float]], bounds: tuple[int, int]) -> int:
+    """Return how many rounds like the first one fit a time box, within bounds."""
+    a_round = sum(times[0] + FLUSH_US for times in first)
+    return max(bounds[0], min(bounds[1], int(budget_us / a_round)))
 
 
 def _order(count: int, turn: int) -> list[int]:

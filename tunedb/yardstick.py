@@ -1,19 +1,28 @@
-"""What every candidate is held against: a problem's tensors, and torch's own convolution of them."""
+"""What every candidate is held against: a problem's tensors, torch's own convolution of them, and float64."""
 
+import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tunedb.contract import Contract, disagreement, summation_error
 from tunedb.kernel import load
 from tunedb.problem import Problem
+from tunedb.record import Measurement
+from tunedb.reference import Deviation, choose_part, cut, deviation, reference
+from tunedb.timing import Clock, rounds_within, spread, timed
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor
 
-__all__ = ["Tensors", "empty_output", "make_tensors", "torch_call"]
+__all__ = ["SHORT_ROUNDS", "SHORT_US", "Tensors", "Yardstick", "empty_output", "make_tensors"]
 
 SEED = 0
+SHORT_US = 15e3  # of timing one call, to rank it
+SHORT_ROUNDS = (3, 10)
 
 
 class Tensors(NamedTuple):
@@ -22,6 +31,90 @@ class Tensors(NamedTuple):
     x: "Tensor"
     weight: "Tensor"
     bias: "Tensor | None"
+
+
+class Yardstick:
+    """A problem's seeded tensors, its float64 reference, and torch's result, time and error.
+
+    Torch runs with and without cudnn.benchmark: the faster counts as its time, the more exact as its error.
+    Raises what torch raises where the problem does not fit the device or torch cannot compute it.
+    """
+
+    def __init__(self, problem: Problem, clock: Clock) -> None:
+        self.problem = problem
+        self._place = clock.place
+        self.tensors = make_tensors(problem, clock.place)
+        self._part = choose_part(problem)
+        self._exact = reference(problem, *self.tensors, self._part)
+        self._theirs, deviations = self._torch_results()
+        self._contract = Contract(
+            aten=min(deviations.values()),
+            scale=float(self._exact.norm()) / math.sqrt(max(1, self._exact.numel())),
+            rounding=summation_error(problem),
+        )
+        self.aten_error = self._contract.aten.error
+        self._searched, times = self._time_torch(clock)
+        self.aten = timed(Measurement("ok", error=deviations[self._searched].error), times)
+        assert self.aten.time_us is not None
+        self.aten_us: float = self.aten.time_us
+        gc.collect()
+
+    @property
+    def torch_call(self) -> "Callable[[], Tensor]":
+        """Torch's own convolution, in the faster of its two modes."""
+        return self._call(self._searched)
+
+    def settings(self) -> "AbstractContextManager[None]":
+        """Return torch's settings under which it is fastest, in the problem's precision."""
+        return _cudnn(self._searched, self.problem.precision == "tf32")
+
+    def output(self) -> "Tensor":
+        """Return an output in the problem's layout, full of NaN."""
+        return empty_output(self.problem, self._place).fill_(math.nan)
+
+    def judge(self, result: "Tensor") -> Measurement:
+        """Check a whole result: status "ok" or "wrong", its error, and what is wrong with it."""
+        if _facts(result) != _facts(self._theirs):
+            return Measurement(
+                "wrong", detail=f"the output must be {_facts(self._theirs)}, but is {_facts(result)}"
+            )
+        found = deviation(cut(self.problem, result, self._part), self._exact)
+        breach = self._contract.breach(found) or self._contract.disagrees(
+            found, disagreement(result, self._theirs)
+        )
+        error = found.error if math.isfinite(found.error) else None
+        return Measurement("wrong" if breach else "ok", error=error, detail=breach)
+
+    def _torch_results(self) -> "tuple[Tensor, dict[bool, Deviation]]":
+        """Return torch's whole output, the more exact of the two, and how far each is from float64."""
+        theirs = empty_output(self.problem, self._place)
+        deviations: dict[bool, Deviation] = {}
+        for searched in (False, True):
+            result = self._call(searched)()
+            found = deviation(cut(self.problem, result, self._part), self._exact)
+            if not deviations or found < min(deviations.values()):
+                theirs.copy_(result)
+            deviations[searched] = found
+        return theirs, deviations
+
+    def _time_torch(self, clock: Clock) -> tuple[bool, list[float]]:
+        calls = [self._call(False), self._call(True)]
+        first = clock.times_us(calls, 1)
+        times = clock.times_us(calls, rounds_within(2 * SHORT_US, first, SHORT_ROUNDS))
+        searched = spread(times[True])[0] < spread(times[False])[0]
+        return searched, times[searched]
+
+    def _call(self, searched: bool) -> "Callable[[], Tensor]":
+        module = load("aten")
+        run = module.plan(self.problem, module.Config(), _no_launch)
+        tf32 = self.problem.precision == "tf32"
+
+        def call() -> "Tensor":
+            with _cudnn(searched, tf32):
+                result: Tensor = run(*self.tensors)
+            return result
+
+        return call
 
 
 def make_tensors(problem: Problem, place: Any) -> Tensors:
@@ -48,20 +141,6 @@ def empty_output(problem: Problem, place: Any) -> "Tensor":
     return _empty(problem.output_shape, problem.layout, getattr(torch, problem.dtype), place)
 
 
-def torch_call(problem: Problem, tensors: Tensors, searched: bool) -> "Callable[[], Tensor]":
-    """Return a call of torch's own convolution, with or without cudnn.benchmark, in the problem's precision."""
-    module = load("aten")
-    run = module.plan(problem, module.Config(), _no_launch)
-    tf32 = problem.precision == "tf32"
-
-    def call() -> "Tensor":
-        with _cudnn(searched, tf32):
-            result: Tensor = run(*tensors)
-        return result
-
-    return call
-
-
 def _empty(shape: tuple[int, ...], layout: str, dtype: Any, place: Any) -> "Tensor":
     """Return a dense tensor with that order of elements in memory, of any number of dimensions."""
     import torch
@@ -85,3 +164,7 @@ def _cudnn(benchmark: bool, tf32: bool) -> Iterator[None]:
 
 def _no_launch(*_: Any) -> Callable[..., None]:
     raise AssertionError("torch's own kernel is not launched by tunedb")
+
+
+def _facts(tensor: "Tensor") -> str:
+    return f"{tuple(tensor.shape)}, strides {tensor.stride()}, {tensor.dtype}"
