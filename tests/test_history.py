@@ -6,6 +6,7 @@ import time
 
 import landscape
 import pytest
+
 from tunedb.device import by_slug
 from tunedb.errors import StorageError
 from tunedb.history import STALE_S, History, State, owner, sizes, study_name

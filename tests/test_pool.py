@@ -2,6 +2,7 @@ import os
 import time
 
 import pytest
+
 from tunedb.children import Parts
 from tunedb.pool import Bug, CompilePool
 from tunedb.record import Measurement

@@ -1,5 +1,6 @@
 import landscape
 import pytest
+
 from tunedb.runner import BenchError, Limits, PrepareError, Runner
 
 LIMITS = Limits(prepare_s=20.0, trial_s=1.0, final_s=1.0)

@@ -3,6 +3,7 @@ import time
 
 import landscape
 import pytest
+
 from tunedb.device import by_slug
 from tunedb.record import Measurement
 from tunedb.search import Search, nearest

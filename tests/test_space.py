@@ -1,6 +1,7 @@
 import random
 
 import landscape
+
 from tunedb.device import by_slug
 from tunedb.space import Choice, Space
 

@@ -1,4 +1,5 @@
 import pytest
+
 from tunedb.record import Measurement
 from tunedb.search import Tried
 from tunedb.space import Choice

@@ -6,11 +6,13 @@ import traceback
 from collections import deque
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.children import resolve, settle, start
 from tunedb.record import Measurement
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
 
 __all__ = ["Bug", "CompilePool", "Compiled"]
 

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunedb import driver
 from tunedb.children import Parts, start
@@ -20,6 +19,9 @@ from tunedb.ledger import Ledger
 from tunedb.problem import Problem
 from tunedb.progress import Progress, Summary
 from tunedb.runner import Limits
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
 
 __all__ = ["sweep"]
 

@@ -1,0 +1,272 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import landscape
+import pytest
+
+from tunedb.children import Parts
+from tunedb.database import Database
+from tunedb.device import by_slug
+from tunedb.history import History
+from tunedb.progress import Progress
+from tunedb.runner import Limits
+from tunedb.sweep import sweep
+
+DEVICE = by_slug("h200")
+PARTS = Parts("landscape", "landscape:compile_candidate", "landscape:Bench", "landscape:predict_us", "landscape:environment")
+LIMITS = Limits(compile_s=1.0, prepare_s=30.0, trial_s=1.0, final_s=2.0)
+
+
+class Recorder(Progress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a sweep of the landscape; its trials are logged by the GPU process itself."""
+    monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
+
+    def run(problems, trials=20, db="answers.sqlite", provenance="measured", **options):
+        return sweep(
+            problems, device=DEVICE, provenance=provenance, trials=trials, storage=str(tmp_path / "history.journal"),
+            db=tmp_path / db, workers=2, parts=PARTS, limits=LIMITS, **options,
+        )  # fmt: skip
+
+    run.folder = tmp_path
+    return run
+
+
+def executed(folder):
+    log = folder / "log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_a_sweep_answers_every_problem_whatever_happens(run):
+    """Crashing, hanging and wrong candidates cost a trial each; torch wins where it is faster; bugs are loud."""
+    faster_torch = landscape.problem("conv2d", c_out=50)
+    hostile = landscape.problem("conv1d", c_out=120)
+    no_kernel = landscape.problem("conv3d")
+    unprepared, buggy = landscape.problem("conv_transpose1d"), landscape.problem("conv_transpose3d")
+    plain = landscape.problem("conv2d", c_out=1000)
+    summary = run([faster_torch, hostile, no_kernel, unprepared, buggy, plain])
+    records, database = summary.records, Database(run.folder / "answers.sqlite")
+
+    assert (records[plain].kernel, records[plain].trials, records[plain].aten_us) == ("alpha", 20, 1000.0)
+    assert records[plain].provenance == "measured"
+    assert (records[plain].torch, records[plain].driver) == ("2.0", "500.0")
+    assert (records[faster_torch].kernel, records[faster_torch].time_us) == ("aten", 50.0)
+    assert (records[no_kernel].kernel, records[no_kernel].trials) == ("aten", 0)
+    assert json.loads(records[hostile].config) == {"MODE": "fine"}
+    assert records[hostile].trials == len(landscape.HOSTILE)
+    assert summary.failures == {"crashed": 2, "timed-out": 2, "compile-error": 2, "wrong": 1}
+    for problem in (faster_torch, hostile, no_kernel, plain):
+        assert database.record(problem, "h200") == records[problem]
+    assert len(database.top(plain, "h200")) == 4
+
+    assert (summary.states[unprepared], summary.states[buggy]) == ("failed", "failed")
+    assert "exit status 3" in summary.causes[unprepared]
+    assert list(summary.bugs) == [buggy]
+    assert "a bench that was written wrongly" in summary.bugs[buggy]
+    assert not summary.complete
+    assert summary.line().startswith("6 problems: 4 done, 2 failed; ")
+
+
+def test_a_done_sweep_is_not_repeated(run):
+    """A second sweep runs nothing, gives a new database the same records, and does only what more trials ask for."""
+    problem = landscape.problem("conv2d")
+    first = run([problem]).records[problem]
+    trials = len(executed(run.folder))
+    again = run([problem], db="other.sqlite")
+    assert again.records[problem] == first
+    assert Database(run.folder / "other.sqlite").record(problem, "h200") == first
+    assert len(executed(run.folder)) == trials == 20
+    more = run([problem], trials=30)
+    assert more.records[problem].trials == 30
+    assert more.trials == 10
+    assert max(Counter(executed(run.folder)).values()) == 1
+
+
+def test_a_predicted_sweep_needs_no_gpu(run):
+    """Predicted records carry the model's time, no time of torch's, and never start a bench."""
+    problem, impossible = landscape.problem("conv_transpose2d"), landscape.problem("conv3d")
+    summary = run([problem, impossible], provenance="predicted", trials=40)
+    record = summary.records[problem]
+    assert (record.provenance, record.aten_us, record.error, record.trials) == ("predicted", None, None, 40)
+    assert record.time_us == landscape.KERNELS[record.kernel].time_us(landscape.parse(record.kernel, record.config))
+    assert "no predicted time" in summary.causes[impossible]
+    assert executed(run.folder) == []
+
+
+def test_two_gpus_share_the_work(run):
+    """Two drivers answer all problems, and no trial is run twice."""
+    problems = [landscape.problem("conv2d", in_w=width, n=20) for width in (16, 32, 48, 64)]
+    summary = run(problems, gpus=(0, 1), trials=10)
+    assert summary.complete
+    assert (summary.trials, summary.gpus) == (40, 2)
+    assert len(executed(run.folder)) == 40
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import landscape
+from test_sweep import DEVICE, LIMITS, PARTS
+from tunedb.progress import PlainProgress
+from tunedb.sweep import sweep
+
+if __name__ == "__main__":
+    problems = [landscape.problem("conv2d", in_w=width, n=50) for width in (16, 32, 48)]
+    summary = sweep(problems, device=DEVICE, provenance="measured", trials=15, storage="history.journal",
+        db=Path("answers.sqlite"), workers=2, parts=PARTS, limits=LIMITS, progress=PlainProgress(sys.stdout))
+    sys.exit(0 if summary.complete else 3)
+"""
+PROBLEMS = [landscape.problem("conv2d", in_w=width, n=50) for width in (16, 32, 48)]
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch):
+    """Start the script as a process of its own, in a folder of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
+    started = []
+
+    def launch():
+        process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        process.kill()
+
+
+def until(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def descendants(pid):
+    """Every process that a process has started, directly or not."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents[int(path.parent.name)] = int(fields[1])
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def alive(pids):
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_sweep_goes_on_where_it_stopped(launch, tmp_path, end):
+    """After kill -9 or Ctrl-C no child is left, at most the running trial is lost, and the rest is not repeated."""
+    first = launch()
+    until(lambda: len(executed(tmp_path)) >= 8)
+    children = descendants(first.pid)
+    assert len(children) >= 4
+    os.kill(first.pid, end)
+    output, _ = first.communicate(timeout=20)
+    until(lambda: not alive(children), 5.0)
+    if end == signal.SIGINT:
+        assert first.returncode == 3
+        assert "stopped: interrupted" in output
+        assert "Traceback" not in output
+    second = launch()
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    repeated = sum(count - 1 for count in Counter(executed(tmp_path)).values()) - 2 * 3  # the problems share some configs
+    total = len(executed(tmp_path))
+    assert 45 <= total <= 46, (total, repeated)
+    with_answers = Database(tmp_path / "answers.sqlite")
+    assert all(with_answers.record(problem, "h200").trials == 15 for problem in PROBLEMS)
+
+
+def test_a_second_worker_shares_the_work(launch, tmp_path):
+    """Two sweeps on one storage run each trial once, and both end with every answer."""
+    processes = [launch(), launch()]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(executed(tmp_path)) == 45
+    assert all("3 problems: 3 done" in output for output in outputs)
+
+
+def test_a_killed_workers_problem_is_taken_over(launch, tmp_path):
+    """A worker that waits for another's problem takes it when that one is killed."""
+    first = launch()
+    until(lambda: len(executed(tmp_path)) >= 2)
+    second = launch()
+    until(lambda: len(executed(tmp_path)) >= 15)
+    first.kill()
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert len(executed(tmp_path)) <= 46
+
+
+def test_a_dying_driver_is_replaced(run, monkeypatch):
+    """A driver that is killed is started anew, and its problem goes on without repeating trials."""
+    problem = landscape.problem("conv2d", n=30)
+
+    class Killer(Recorder):
+        def trial(self, slot, label, tried):
+            super().trial(slot, label, tried)
+            if self.ended == 5:
+                for pid in children_of(os.getpid()):
+                    os.kill(pid, signal.SIGKILL)
+
+    progress = Killer()
+    summary = run([problem], progress=progress)
+    assert summary.complete
+    assert summary.trials == 20
+    assert len(executed(run.folder)) <= 22
+    assert any("exit status -9" in note for note in progress.notes)
+
+
+def children_of(pid):
+    """Driver processes of a sweep: the direct children that run Python's spawn."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+            command = (path.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and b"spawn_main" in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_a_time_limit_ends_a_sweep_in_good_order(run):
+    """After its deadline a sweep has stopped, its trials are kept and its problems wait."""
+    problem = landscape.problem("conv2d", n=200)
+    begin = time.monotonic()
+    summary = run([problem], trials=200, deadline_s=4.0)
+    assert time.monotonic() - begin < 9.0
+    assert (summary.ended, summary.states[problem]) == ("time limit", "waiting")
+    (name,) = History(str(run.folder / "history.journal"))._ids
+    past = History(str(run.folder / "history.journal")).past(name, {})
+    assert past.state.name == "waiting"
+    assert len(past.tried()) == summary.trials
+    assert summary.trials >= len(executed(run.folder)) - 1
