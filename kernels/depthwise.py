@@ -38,12 +38,13 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     reach = triton.next_power_of_2(phase_lengths(problem, geometry)[2])
     last = problem.layout == "channels_last"
     widths = (1, 2, 4, 8, 16, 32) if last else (16, 32, 64, 128, 256, 512, 1024)
+    channels = (8, 16, 32, 64, 128, 256) if last else (1, 2, 4, 8)
     return {
         "PHASE": ("fast", "slow", "axis") if phases(geometry) > 1 else ("slow",),
         "UNROLL": (0, 1) if _unrolled_taps(problem) <= UNROLL_LIMIT else (0,),
         "BLOCK_R": (1, 2, 4, 8),
         "BLOCK_W": tuple(size for size in widths if size <= max(reach, widths[0])),
-        "BLOCK_C": (16, 32, 64, 128, 256) if last else (1, 2, 4, 8),
+        "BLOCK_C": tuple(size for size in channels if size < 2 * max(problem.c_out, 2)),
         "num_warps": (1, 2, 4, 8),
     }
 

@@ -132,6 +132,7 @@ def default(problem: Problem, device: Device) -> Config | None:
     block_w = min(64, max(int(size) for size in dims["BLOCK_W"]))
     # At least 16 positions even where there are fewer rows.
     block_r = min(64 // block_w, max(16 // block_w, *(int(size) for size in dims["BLOCK_R"])))
+    block_n = min(64, max(16, triton.next_power_of_2(c_out)))
     return Config(
         LOOP="flat" if c_in <= 8 else "taps",
         PHASE="fast" if len(dims["PHASE"]) > 1 else "slow",
@@ -139,10 +140,10 @@ def default(problem: Problem, device: Device) -> Config | None:
         SWAP=int(problem.layout == "channels_first"),
         BLOCK_R=block_r,
         BLOCK_W=block_w,
-        BLOCK_N=min(64, max(16, triton.next_power_of_2(c_out))),
+        BLOCK_N=block_n,
         BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
         DOT=str(dims["DOT"][0]),
-        num_warps=4,
+        num_warps=4 if block_r * block_w * block_n >= 512 else 2,  # at least 4 outputs a thread
         num_stages=3,
     )
 

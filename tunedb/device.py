@@ -74,15 +74,19 @@ def current(index: int) -> Device:
     for device in CATALOGUE:
         if device.name == facts.name:
             return device
-    slug = re.sub(r"[^a-z0-9]+", "-", facts.name.lower().removeprefix("nvidia").replace("geforce rtx", "")).strip("-")
+    slug = re.sub(
+        r"[^a-z0-9]+", "-", facts.name.lower().removeprefix("nvidia").replace("geforce rtx", "")
+    ).strip("-")
     capability = facts.major * 10 + facts.minor
     clock = getattr(facts, "clock_rate", 1_500_000) * 1e3  # Hz; the driver gives kHz
     fp32 = facts.multi_processor_count * 128 * 2 * clock
-    bandwidth = 2 * getattr(facts, "memory_clock_rate", 9_000_000) * 1e3 * getattr(facts, "memory_bus_width", 256) / 8
+    bandwidth = (
+        2 * getattr(facts, "memory_clock_rate", 9_000_000) * 1e3 * getattr(facts, "memory_bus_width", 256) / 8
+    )
     return Device(
         slug, facts.name, capability, facts.multi_processor_count,
         getattr(facts, "shared_memory_per_block_optin", 49152), facts.shared_memory_per_multiprocessor,
-        facts.max_threads_per_multi_processor // 32, facts.regs_per_multiprocessor,
+        facts.max_threads_per_multi_processor // 32, getattr(facts, "regs_per_multiprocessor", 65536),
         facts.L2_cache_size, bandwidth, fp32, 2 * fp32, fp32, measured=False,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ class Plan(NamedTuple):
     """What runs for one tensor signature. Torch's own function answers where `run` is None."""
 
     run: "Callable[[Tensor, Tensor, Tensor | None], Tensor] | None"
-    index: int  # of the CUDA device
+    device_index: int  # of the CUDA device, -1 for none
     why: str
 
 

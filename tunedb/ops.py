@@ -86,8 +86,8 @@ def _answer(
     # The compiled code takes pointers to be aligned as torch's allocator aligns them; a view may not be.
     if run is None or x.data_ptr() & 15 or (bias is not None and bias.data_ptr() & 15):
         return torch_answer()
-    if _device_index is not None and _device_index() != plan.index:
-        with torch.cuda.device(plan.index):
+    if _device_index is not None and _device_index() != plan.device_index:
+        with torch.cuda.device(plan.device_index):
             return run(x, weight, bias)
     return run(x, weight, bias)
 
@@ -97,9 +97,8 @@ def _unkeyed(
 ) -> "Tensor":
     """Take lists as tuples; leave whatever else cannot be keyed, sparse tensors and wrong types, to torch."""
     if any(type(size) is list for size in sizes):
-        return _answer(
-            op, torch_answer, x, weight, bias, *(tuple(s) if type(s) is list else s for s in sizes)
-        )
+        tuples: tuple[Any, ...] = tuple(tuple(size) if type(size) is list else size for size in sizes)
+        return _answer(op, torch_answer, x, weight, bias, *tuples)
     return torch_answer()
 
 
@@ -282,10 +281,17 @@ def explain(
 
     if op not in OPS:
         raise ProblemError(f"op must be one of {', '.join(OPS)}, but got {op!r}.")
-    names = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
+    names: tuple[str, ...] = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
     if not is_transposed(op):
         names = ("bias", "stride", "padding", "dilation", "groups")
-    given = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+    given: dict[str, Any] = {
+        "bias": None,
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "groups": 1,
+        "dilation": 1,
+    }
     given |= dict(zip(names, args, strict=False)) | kwargs
     if len(args) > len(names) or set(given) != {*names, "output_padding"}:
         raise ProblemError(

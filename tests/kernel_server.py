@@ -1,0 +1,46 @@
+"""Runs kernels on request, in a process of its own: Triton's interpreter is chosen before a kernel is imported.
+
+Each line of standard input is a JSON object with kernel, problem, config; each line of output the answer:
+error, ||out - ref|| / ||ref|| against float64 (or ||out|| where the reference is all zero), and unwritten,
+the number of outputs still NaN.
+"""
+
+import json
+import sys
+import warnings
+
+import torch
+
+from tunedb.kernel import config_from_json, load
+from tunedb.launch import launcher
+from tunedb.problem import Problem
+from tunedb.yardstick import empty_output, make_tensors
+
+
+def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict[str, float]:
+    x, weight, bias = make_tensors(problem, place)
+    module = load(kernel)
+    exact = [None if tensor is None else tensor.double().contiguous() for tensor in (x, weight, bias)]
+    reference = load("aten").plan(problem, (), launcher)(*exact)
+    out = empty_output(problem, place).fill_(float("nan"))
+    result = module.plan(problem, config_from_json(module, config), launcher)(x, weight, bias, out=out)
+    assert result is out
+    scale = float(reference.norm()) or 1.0
+    deviation = float((out.double() - reference).norm()) if out.numel() else 0.0
+    return {"error": deviation / scale, "unwritten": int(out.isnan().sum())}
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    place = torch.device(sys.argv[1])
+    for line in sys.stdin:
+        case = json.loads(line)
+        try:
+            answer = run(case["kernel"], Problem(*case["problem"]), case["config"], place)
+        except Exception as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
