@@ -1,0 +1,299 @@
+"""Call the six functions on every problem of a database, on the GPUs at hand, and compare with torch.
+
+    python scripts/check_dispatch.py --db db/h200.sqlite --gpus all --out benchmarks/dispatch_h200.md
+
+For every record: the answer's tier must be `exact`, its result within the error contract (at most 1.1 times
+torch's own error against float64), and its GPU time, interleaved with torch's, at most 3 % above torch's.
+Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the smaller one.
+A Markdown table goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SLOWER = 1.03  # times torch's time: more is a failure
+FINAL_US = 300e3  # of interleaved timing a problem
+ROUNDS = (7, 40)
+LOST = 75  # exit status of a child whose CUDA context is lost, after it has said so
+
+
+class Row(NamedTuple):
+    """One problem as it was dispatched. Times are GPU microseconds; `failure` says what is not as promised."""
+
+    name: str
+    op: str
+    dtype: str
+    layout: str
+    kernel: str
+    tier: str
+    tunedb_us: float | None
+    aten_us: float | None
+    floor_us: float | None
+    error: float | None
+    aten_error: float | None
+    failure: str
+
+
+def main() -> int:
+    arguments = parsed(sys.argv[1:])
+    if arguments.db is not None:
+        os.environ["TUNEDB_PATH"] = str(arguments.db.absolute())
+    if arguments.work:
+        return work(arguments.device, [int(index) for index in arguments.work.split(",")], arguments.db)
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("check_dispatch needs a CUDA GPU, but torch sees none: run it where the database was made.")
+    gpus = (
+        range(torch.cuda.device_count())
+        if arguments.gpus == "all"
+        else [*map(int, arguments.gpus.split(","))]
+    )
+    records = chosen(arguments.db, arguments.device)
+    if not records:
+        where = arguments.db or "no shipped database"
+        sys.exit(f"{where} has no record for {arguments.device}: name another --db or --device.")
+    deadline = time.monotonic() + arguments.seconds
+    # The dearest first, dealt out in turn, so that the shards end together.
+    order = sorted(range(len(records)), key=lambda index: -records[index].problem.bytes)
+    with ThreadPoolExecutor(len(gpus)) as threads:
+        shards = threads.map(
+            lambda place: shard(gpus[place], order[place :: len(gpus)], arguments, deadline), range(len(gpus))
+        )
+        rows = [row for rows in shards for row in rows]
+    rows.sort(key=lambda row: (row.op, row.name, row.dtype, row.layout))
+    if arguments.out is None:
+        print(table(rows))
+    else:
+        arguments.out.write_text(table(rows) + "\n", encoding="utf-8")
+    found = summary(rows, device=arguments.device, records=len(records))
+    print(json.dumps(found))
+    return int(bool(found["failures"] or found["unchecked"]))
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--db", type=Path, help="the database (default: the one shipped for the device)")
+    parser.add_argument("--device", default="h200", help="slug of the GPU (default: %(default)s)")
+    parser.add_argument("--gpus", default="0", help="all, or indices as in 0,1 (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=540.0, help="start no problem after that (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="Markdown file for the table (default: stdout)")
+    parser.add_argument("--work", help=argparse.SUPPRESS)  # indices of records: what a child is started with
+    return parser.parse_args(argv)
+
+
+def chosen(db: Path | None, slug: str) -> list[Any]:
+    """Return the device's records, in the same order in every process."""
+    from tunedb.database import Database
+    from tunedb.files import shipped_files
+
+    path = db or shipped_files().get(slug)
+    return [] if path is None else [record for record in Database(path).records() if record.device == slug]
+
+
+def shard(gpu: int, indices: list[int], arguments: argparse.Namespace, deadline: float) -> list[Row]:
+    """Check some records in a child that sees one GPU; a child that dies costs the record it was at."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible[gpu] if gpu < len(visible) else str(gpu)}
+    rows: list[Row] = []
+    left = list(indices)
+    while left and time.monotonic() < deadline:
+        command = [sys.executable, __file__, "--device", arguments.device, "--work", ",".join(map(str, left))]
+        command += [] if arguments.db is None else ["--db", str(arguments.db)]
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this file itself)
+        timer = threading.Timer(deadline - time.monotonic(), child.kill)
+        timer.start()
+        with child:
+            for row in answers(child):
+                rows.append(row)
+                left.pop(0)
+        timer.cancel()
+        if left and child.returncode != LOST and time.monotonic() < deadline:
+            record = chosen(arguments.db, arguments.device)[left.pop(0)]
+            why = f"the process ended with exit status {child.returncode}"
+            rows.append(failed(record, titles([record])[0], why))
+    return rows
+
+
+def answers(child: "subprocess.Popen[str]") -> Iterator[Row]:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith("["):
+            row = Row(*json.loads(line))
+            print(
+                f"{row.op:17}{row.name:24}{row.dtype:9}{row.layout:15}{row.kernel:14}{row.failure or 'ok'}",
+                file=sys.stderr,
+            )
+            yield row
+
+
+def work(slug: str, indices: list[int], db: Path | None) -> int:
+    """Check records one after another and print a row of JSON each: the child's side."""
+    from tunedb.timing import GpuClock
+
+    records = chosen(db, slug)
+    names = titles(records)
+    clock = GpuClock(0)
+    for index in indices:
+        try:
+            row = check(records[index], names[index], clock)
+        except RuntimeError as error:  # the GPU's, or torch's: memory, a launch
+            why = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            print(json.dumps(failed(records[index], names[index], why)), flush=True)
+            if not clock.alive():
+                return LOST
+            continue
+        print(json.dumps(row), flush=True)
+    return 0
+
+
+def titles(records: Sequence[Any]) -> list[str]:
+    """Return the name of each record's problem: its ids in the shipped suites, else its sizes."""
+    from tunedb.describe import describe
+    from tunedb.suite import load_suite, shipped_suites
+
+    ids: dict[Any, str] = {}
+    for suite in shipped_suites():
+        for entry in load_suite(suite):
+            ids.setdefault(sizes(entry.problem()), entry.id)
+    return [ids.get(sizes(record.problem)) or describe(record.problem) for record in records]
+
+
+def sizes(problem: Any) -> Any:
+    return problem._replace(dtype="float32", precision="ieee", layout="channels_first")
+
+
+def check(record: Any, name: str, clock: Any) -> Row:
+    """Dispatch one problem and hold it against torch."""
+    import torch
+
+    import tunedb
+    from tunedb.timing import rounds_within, spread
+    from tunedb.yardstick import Yardstick
+
+    problem = record.problem
+    yardstick = Yardstick(problem, clock)
+    function = getattr(tunedb, problem.op)
+    lead = slice(3 - problem.rank, None)
+    x, weight, bias = yardstick.tensors
+    given = {
+        "stride": problem.stride[lead],
+        "padding": problem.padding[lead],
+        "dilation": problem.dilation[lead],
+        "groups": problem.groups,
+    }
+    if problem.transposed:
+        given["output_padding"] = problem.output_padding[lead]
+
+    def dispatched() -> Any:
+        with yardstick.settings():
+            return function(x, weight, bias, **given)
+
+    with torch.no_grad(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", tunedb.TunedbWarning)
+        judged = yardstick.judge(dispatched())
+        with yardstick.settings():
+            answer = tunedb.explain(problem.op, x, weight, bias, device=record.device, **given).answer
+        calls = [dispatched, yardstick.torch_call]
+        rounds = rounds_within(FINAL_US, clock.times_us(calls, 1), ROUNDS)
+        tunedb_us, aten_us = (spread(times)[0] for times in clock.times_us(calls, rounds))
+    complaints = [str(one.message) for one in said if issubclass(one.category, tunedb.TunedbWarning)]
+    if answer.tier != "exact":
+        complaints.append(f"the tier must be exact, but is {answer.tier}: {answer.reason}")
+    elif answer.kernel != record.kernel:
+        complaints.append(f"{record.kernel} must answer, but {answer.kernel} does")
+    # Torch's own answer is right by definition, in whichever of its modes.
+    if judged.status != "ok" and answer.kernel != "aten":
+        complaints.append(judged.detail)
+    if tunedb_us > SLOWER * aten_us:
+        complaints.append(f"{tunedb_us / aten_us:.3f} times torch's time")
+    tunedb.clear()
+    return Row(
+        name, problem.op, problem.dtype, problem.layout, answer.kernel, answer.tier, tunedb_us, aten_us,
+        record.floor_us, judged.error, yardstick.aten_error, "; ".join(complaints),
+    )  # fmt: skip
+
+
+def failed(record: Any, name: str, why: str) -> Row:
+    problem = record.problem
+    return Row(
+        name, problem.op, problem.dtype, problem.layout, record.kernel, "", None, None, record.floor_us, None, None, why
+    )  # fmt: skip
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    heads = (
+        "problem",
+        "op",
+        "dtype",
+        "layout",
+        "kernel",
+        "tunedb µs",
+        "aten µs",
+        "times faster",
+        "floor µs",
+        "error",
+        "aten error",
+        "tier",
+        "",
+    )
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+    for row in rows:
+        faster = "" if row.tunedb_us is None or row.aten_us is None else f"{row.aten_us / row.tunedb_us:.2f}"
+        cells = (
+            row.name, row.op, row.dtype, row.layout, row.kernel, _number(row.tunedb_us, ".1f"), _number(row.aten_us, ".1f"), faster,
+            _number(row.floor_us, ".1f"), _number(row.error, ".2e"), _number(row.aten_error, ".2e"), row.tier, row.failure,
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def summary(rows: Sequence[Row], *, device: str, records: int) -> dict[str, Any]:
+    """Return the counts and means of a run; ratios are torch's time over tunedb's."""
+    ratios = {row: row.aten_us / row.tunedb_us for row in rows if row.aten_us and row.tunedb_us}
+    worst = min(ratios, key=lambda row: ratios[row], default=None)
+    own = [ratio for row, ratio in ratios.items() if row.kernel != "aten"]
+    return {
+        "device": device,
+        "records": records,
+        "checked": len(rows),
+        "unchecked": records - len(rows),
+        "exact": sum(row.tier == "exact" for row in rows),
+        "by_torch": sum(row.kernel == "aten" for row in rows),
+        "times_faster": _mean(list(ratios.values())),
+        "times_faster_where_not_torch": _mean(own),
+        "times_floor": _mean(
+            [row.tunedb_us / row.floor_us for row in ratios if row.tunedb_us and row.floor_us]
+        ),
+        "worst": None if worst is None else [worst.name, worst.dtype, worst.layout, round(ratios[worst], 3)],
+        "failures": [[row.name, row.dtype, row.layout, row.failure] for row in rows if row.failure],
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """Return the geometric mean."""
+    return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
