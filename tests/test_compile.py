@@ -72,10 +72,10 @@ def fake(monkeypatch):
     """Install a kernel `fake`, whose validity and signature a test may replace."""
     module = types.SimpleNamespace(
         Config=Config,
-        valid=lambda problem, config, device: "BLOCK must not be 7" if config.BLOCK == 7 else "",
-        signature=lambda problem, config: signature(config),
+        valid=lambda _problem, config, _device: "BLOCK must not be 7" if config.BLOCK == 7 else "",
+        signature=lambda _problem, config: signature(config),
     )
-    monkeypatch.setattr(compile_, "load", lambda name: module)
+    monkeypatch.setattr(compile_, "load", lambda *_: module)
     return module
 
 
@@ -134,7 +134,7 @@ def test_alignment_is_part_of_what_is_compiled():
 
 def test_an_invalid_config_is_not_compiled(fake):
     """What `valid` refuses is reported with its reason and never reaches Triton."""
-    fake.signature = lambda problem, config: pytest.fail("compiled")
+    fake.signature = lambda *_: pytest.fail("compiled")
     assert candidate(BLOCK=7)[::8] == ("invalid", "BLOCK must not be 7")
 
 
@@ -182,14 +182,14 @@ def test_a_failed_pass_is_reported_with_mlirs_reason(fake, monkeypatch):
 
 def test_errors_of_our_own_propagate(fake, monkeypatch):
     """A programming error in a kernel module is not counted as a failed trial."""
-    fake.signature = lambda problem, config: {}["missing"]
+    fake.signature = lambda *_: {}["missing"]
     with pytest.raises(KeyError):
         candidate()
 
     def refuse(*_args):
         raise TypeError("bad call")
 
-    fake.signature = lambda problem, config: signature(config)
+    fake.signature = lambda _problem, config: signature(config)
     monkeypatch.setattr(compile_, "compiled", refuse)
     with pytest.raises(TypeError):
         candidate()
@@ -209,14 +209,14 @@ def test_too_much_shared_memory_is_out_of_resources(fake):
 @pytest.mark.parametrize(("spills", "status"), [(0, "ok"), (256, "ok"), (257, "spilled"), (None, "ok")])
 def test_heavy_spills_are_dropped(fake, monkeypatch, spills, status):
     """Local memory above the limit is not worth timing; up to it, or unknown, it is."""
-    monkeypatch.setattr(compile_, "resources", lambda kernel: compile_.Resources(0, 255, spills))
+    monkeypatch.setattr(compile_, "resources", lambda *_: compile_.Resources(0, 255, spills))
     measurement = candidate()
     assert (measurement.status, measurement.spills) == (status, spills)
 
 
 def test_a_kernel_that_triton_does_not_compile_is_ok(fake):
     """Torch's own kernel has no signature and nothing to compile."""
-    fake.signature = lambda problem, config: None
+    fake.signature = lambda *_: None
     assert candidate().status == "ok"
 
 

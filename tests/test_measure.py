@@ -89,8 +89,8 @@ def kernels(monkeypatch):
             return real(name)
         return types.SimpleNamespace(
             Config=Config,
-            valid=lambda problem, config, device: "SIZE must not be 7" if config.SIZE == 7 else "",
-            plan=lambda problem, config, launcher: launcher(runs[name]),
+            valid=lambda _problem, config, _device: "SIZE must not be 7" if config.SIZE == 7 else "",
+            plan=lambda _problem, _config, launcher: launcher(runs[name]),
         )
 
     monkeypatch.setattr(measure, "load", module)
@@ -162,7 +162,7 @@ def test_a_wrong_candidate_is_never_timed(bench, kernels, clock, run, reason):
 
 def test_elements_without_a_reference_are_checked_too(monkeypatch, kernels, clock):
     """A mistake in a sample that float64 did not cover is found by comparison with torch's output."""
-    monkeypatch.setattr(yardstick, "choose_part", lambda problem: Part((0, 2), (0, 1), (0, 3)))
+    monkeypatch.setattr(yardstick, "choose_part", lambda *_: Part((0, 2), (0, 1), (0, 3)))
     bench = measure.Bench(PROBLEM, 0, clock=clock, launcher=lambda run: run)
     kernels["bad"] = one_element  # sample 1
     assert bench.trial("good", CONFIG).status == "ok"

@@ -199,8 +199,8 @@ def test_a_kernel_may_say_its_own_work(monkeypatch):
     given_work = Work(10**8, "fma", 10**6, 10**5, 7)
     module = types.SimpleNamespace(
         Config=Config,
-        signature=lambda problem, config: signature((500, 1, 1), config.num_warps, BLOCK_W=config.BLOCK_W),
-        work=lambda problem, config: given_work,
+        signature=lambda _problem, config: signature((500, 1, 1), config.num_warps, BLOCK_W=config.BLOCK_W),
+        work=lambda *_: given_work,
     )
     monkeypatch.setattr(predict, "load", {"fake": module}.__getitem__)
     needs = Measurement("ok", shared=0, registers=64)
@@ -213,7 +213,7 @@ def test_a_kernel_may_say_its_own_work(monkeypatch):
 
 def test_torchs_own_kernel_cannot_be_predicted(monkeypatch):
     """A kernel without a signature is refused, not given a made-up time."""
-    module = types.SimpleNamespace(Config=Config, signature=lambda problem, config: None)
+    module = types.SimpleNamespace(Config=Config, signature=lambda *_: None)
     monkeypatch.setattr(predict, "load", {"aten": module}.__getitem__)
     with pytest.raises(ValueError, match="'aten'"):
         predict.predict_us(
