@@ -29,35 +29,34 @@ class FakeConfig(NamedTuple):
 
 
 def _valid(problem, config, device):
-    if config.BLOCK < 16 or 1024 % config.BLOCK:
-        return "BLOCK must be a power of two from 16 to 1024."
-    return (
-        ""
-        if config.BLOCK * 1024 <= device.shared_block
-        else "BLOCK needs more shared memory than the device has."
-    )
+    needed = config.BLOCK * 1024
+    if not 16384 <= needed <= device.shared_block:
+        return (
+            f"BLOCK needs {needed} bytes of shared memory, which must be from 16384 to {device.shared_block}."
+        )
+    return ""
 
 
 FAKE = types.SimpleNamespace(
     OPS=OPS,
     Config=FakeConfig,
     valid=_valid,
-    default=lambda problem, device: FakeConfig(32, "n"),
-    space=lambda problem, device: {},
+    default=lambda *_: FakeConfig(32, "n"),
+    space=lambda *_: {},
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def problem():
     return PROBLEM
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record():
     return RECORD
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def candidate():
     return Candidate(
         "fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0, 109.0, 111.0, 3e-4, 4096, 128, 0)

@@ -40,8 +40,18 @@ def test_winners_columns(connection, record):
         "bias",
         *sizes,
     ]
-    expected += "kernel config time_us time_us_low time_us_high aten_us floor_us error aten_error".split()
-    expected += "provenance trials kernel_hash triton torch cudnn driver tuned_at".split()
+    expected += [
+        "kernel",
+        "config",
+        "time_us",
+        "time_us_low",
+        "time_us_high",
+        "aten_us",
+        "floor_us",
+        "error",
+        "aten_error",
+    ]
+    expected += ["provenance", "trials", "kernel_hash", "triton", "torch", "cudnn", "driver", "tuned_at"]
     assert columns(connection, "winners") == expected == list(record.row())
     assert columns(connection, "suite_winners") == ["suite", "suite_id", *expected]
 

@@ -130,9 +130,11 @@ def test_prune_keeps_what_is_fresh(tmp_path, fake_kernel, record, candidate):
 
 def test_bad_record_is_refused(tmp_path, record):
     """A record with an impossible value is refused by name and the file stays as it was."""
-    with Store(tmp_path / "a.sqlite") as store:
-        with pytest.raises(DatabaseError, match="time_us must be a finite number above 0, but got nan"):
-            store.put(record._replace(time_us=float("nan")))
+    with (
+        Store(tmp_path / "a.sqlite") as store,
+        pytest.raises(DatabaseError, match="time_us must be a finite number above 0, but got nan"),
+    ):
+        store.put(record._replace(time_us=float("nan")))
     assert stored(tmp_path / "a.sqlite") == {}
 
 
@@ -188,7 +190,7 @@ def test_shipped_form(tmp_path, record):
     with sqlite3.connect(tmp_path / "a.sqlite") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
-    assert os.listdir(tmp_path) == ["a.sqlite"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
 
 
 def test_wal_file_is_taken_back(tmp_path, record):
@@ -200,7 +202,7 @@ def test_wal_file_is_taken_back(tmp_path, record):
     connection.close()
     with Store(tmp_path / "a.sqlite") as store:
         store.put(record)
-    assert os.listdir(tmp_path) == ["a.sqlite"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
 
 
 def damaged(path):
@@ -250,14 +252,14 @@ def test_unusable_file_is_left_as_it_was(tmp_path, record, spoil, message):
         Store(path)
     assert str(path) in str(raised.value)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["a.sqlite"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
 
 
 def test_places_that_cannot_be(tmp_path):
     """A folder that is missing, or given for a file, is named with what to do."""
     with pytest.raises(DatabaseError, match="must lie in a folder that exists"):
         Store(tmp_path / "missing" / "a.sqlite")
-    with pytest.raises(DatabaseError, match="must be a file, but .* is a folder"):
+    with pytest.raises(DatabaseError, match=r"must be a file, but .* is a folder"):
         Store(tmp_path)
 
 
@@ -292,20 +294,27 @@ def test_file_that_becomes_read_only(tmp_path, record):
     with Store(tmp_path / "a.sqlite") as store:
         store.put(record)
         store._connection.execute("PRAGMA query_only = ON")
-        with pytest.raises(DatabaseError, match="must be writable, but .*name another file"):
+        with pytest.raises(DatabaseError, match=r"must be writable, but .*name another file"):
             store.put(record._replace(time_us=1.0))
     assert list(stored(tmp_path / "a.sqlite")) == [record]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_read_only_file(tmp_path, record):
     """A read-only file is refused when it is opened, before a sweep spends any time on it."""
     path = tmp_path / "a.sqlite"
     with Store(path) as store:
         store.put(record)
-    path.chmod(0o444)
-    with pytest.raises(DatabaseError, match="must be writable"):
-        Store(path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    path.chmod(0o644)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(DatabaseError, match="must be writable"):
+            Store(path)
+        assert list(stored(path)) == [record]
+    finally:
+        os.seteuid(0)
 
 
 def test_merge_takes_the_better_record(tmp_path, record, candidate):

@@ -48,6 +48,7 @@ def main() -> None:
 )
 @click.option(
     "--time-limit",
+    "deadline_s",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     help="Stop then as Ctrl-C does.",
@@ -57,14 +58,11 @@ def main() -> None:
 )
 @database_option("Database to write. Default: the user's own.")
 def sweep(
-    op: str,
-    suites: tuple[str, ...],
-    device: str | None,
-    gpus: str,
-    storage: str | None,
-    db: Path | None,
-    **options: Any,
-) -> None:
+    op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
+    dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str,
+    device: str | None, gpus: str, trials: int, deadline_s: float | None, storage: str | None, db: Path | None,
+    **shape: Any,
+) -> None:  # fmt: skip
     """Search the best kernel and config for every problem and store the winners.
 
     A sweep that was ended goes on where it stopped; several at once on one storage share the work.
@@ -74,15 +72,14 @@ def sweep(
     from tunedb.selection import add_suites, history_beside, select, target
     from tunedb.sweep import sweep
 
-    limits = {"trials": options.pop("trials"), "deadline_s": options.pop("time_limit")}
-    filters = {name: options.pop(name) for name in ("only", "batch", "precision")}
-    dtypes, layouts = options.pop("dtype"), options.pop("layout")
-    chosen = select(op, suites, shape=entry_of(op, options), dtypes=dtypes, layouts=layouts, **filters)
+    chosen = select(
+        op, suites, shape=entry_of(op, shape), only=only, batch=batch, dtypes=dtypes, layouts=layouts, precision=precision
+    )  # fmt: skip
     goal, path = target(device, gpus), db or user_file()
     add_suites(path, chosen.suites)
     summary = sweep(
         chosen.problems, labels=chosen.labels, device=goal.device, provenance=goal.provenance, gpus=goal.gpus,
-        storage=storage or history_beside(path), db=path, progress=progress_for(), **limits,
+        trials=trials, deadline_s=deadline_s, storage=storage or history_beside(path), db=path, progress=progress_for(),
     )  # fmt: skip
     sys.exit(0 if summary.complete else 1)
 

@@ -59,13 +59,14 @@ def shape_options(command: Command) -> Command:
 
 def variant_options(*, many: bool) -> Callable[[Command], Command]:
     """Add --dtype, --layout and --precision: one value each, or several."""
+    plural = "s" if many else ""
     each: dict[str, Any] = {"callback": listed, "metavar": "A,B,…"} if many else {}
     dtypes, layouts = ("float32,float16", ",".join(LAYOUTS)) if many else ("float32", LAYOUTS[0])
 
     def add(command: Command) -> Command:
         for option in reversed((
-            click.option("--dtype", **each, default=dtypes, show_default=True, help="float32, float16 or bfloat16."),
-            click.option("--layout", **each, default=layouts, show_default=True),
+            click.option("--dtype", f"dtype{plural}", **each, default=dtypes, show_default=True, help="float32, float16 or bfloat16."),
+            click.option("--layout", f"layout{plural}", **each, default=layouts, show_default=True),
             click.option("--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="Of float32."),
         )):  # fmt: skip
             command = option(command)

@@ -19,11 +19,12 @@ from tunedb.rows import (
     RowError,
     candidate_from_row,
     layer_from_row,
+    one_line,
     record_from_row,
 )
 from tunedb.schema import mismatch
 
-__all__ = ["Database", "failure"]
+__all__ = ["Database", "failure", "is_file"]
 
 VALUE_BYTES = 1_000_000  # the longest value that SQLite may hand out
 QUERY_SECONDS = 2.0  # a file whose pages form a maze ends here
@@ -54,7 +55,7 @@ class Database:
         self._lock = threading.Lock()
         self._deadline = 0.0
         self._warned = False
-        if not path.is_file():
+        if not is_file(path):
             raise DatabaseError(f"a database must be a file, but there is none at {path}: correct the path.")
         # as_uri quotes ?, # and %, which would otherwise end the path or start an option.
         uri = f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
@@ -69,7 +70,7 @@ class Database:
             with self._lock:
                 self._deadline = time.monotonic() + QUERY_SECONDS
                 why = mismatch(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise failure(self.path, error) from error
         if why:
@@ -80,6 +81,8 @@ class Database:
         connection = self._connection
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        # Bytes that are no UTF-8 become characters that no check of a row lets pass.
+        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         connection.set_progress_handler(lambda: time.monotonic() > self._deadline, 20_000)
         for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
             connection.execute(f"PRAGMA {pragma}")
@@ -179,15 +182,21 @@ class Database:
                 return self._connection.execute(sql, tuple(arguments)).fetchall()
             except (sqlite3.DataError, OverflowError) as error:
                 raise RowError(f"{error}.") from error
-            except sqlite3.Error as error:
-                if "decode" in str(error):  # text that is not UTF-8
-                    raise RowError(f"{error}.".replace("\n", " ")) from error
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise failure(self.path, error) from error
 
 
-def failure(path: Path, error: sqlite3.Error) -> DatabaseError:
-    """Return what SQLite says of a file as a message with a remedy."""
-    text = str(error)
+def is_file(path: Path) -> bool:
+    """Return whether there is a file that may be looked at."""
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered
+        return False
+
+
+def failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DatabaseError:
+    """Return what SQLite says of a file as a message with a remedy; what it says may itself be damaged text."""
+    text = one_line(str(error))
     for mark, rule, remedy in _REMEDIES:
         if mark in text:
             return DatabaseError(f"a database must be {rule}, but {path} gives: {text}. {remedy}")

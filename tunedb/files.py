@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunedb.database import Database
+from tunedb.database import Database, is_file
 from tunedb.errors import DatabaseError, TunedbWarning
 
 __all__ = [
@@ -34,7 +34,7 @@ def databases(slug: str | None = None) -> list[Path]:
     shipped = shipped_files()
     own = [path for name, path in shipped.items() if name == slug]
     rest = [path for name, path in shipped.items() if name != slug]
-    return [*(path for path in user_files() if path.is_file()), *own, *rest]
+    return [*(path for path in user_files() if is_file(path)), *own, *rest]
 
 
 def user_files() -> list[Path]:

@@ -1,6 +1,7 @@
 """Write answers: one transaction a record, nothing lost where a file cannot be written."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -53,9 +54,9 @@ class Store:
         self._written = False
         if path == user_file():
             _make_folder(path.parent)
-        if not path.parent.is_dir():
+        if not os.access(f"{path.parent}/.", os.X_OK):
             raise DatabaseError(
-                f"a database must lie in a folder that exists, but {path.parent} does not: make it or name another file."
+                f"a database must lie in a folder that exists, but {path.parent} does not, or may not be entered: make it or name another file."
             )
         if path.is_dir():
             raise DatabaseError(f"a database must be a file, but {path} is a folder: name a file in it.")
@@ -206,7 +207,7 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise failure(self.path, error) from error
 
     @contextlib.contextmanager

@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunedb.distance import between_kin, between_layers, difference, kind, work
+from tunedb.problem import Problem
+
+PROBLEM = Problem(
+    "conv2d",
+    "float16",
+    "ieee",
+    "channels_first",
+    8,
+    32,
+    64,
+    1,
+    0,
+    1,
+    32,
+    32,
+    1,
+    3,
+    3,
+    1,
+    1,
+    1,
+    0,
+    1,
+    1,
+    0,
+    0,
+    0,
+    1,
+    1,
+    1,
+)
+SIZES = st.builds(
+    lambda n, h, w: PROBLEM._replace(n=n, in_h=h, in_w=w),
+    st.integers(0, 64),
+    st.integers(1, 999),
+    st.integers(1, 999),
+)
+
+
+@given(SIZES, SIZES, SIZES)
+def test_distances_are_metric(a, b, c):
+    """A distance is 0 from a problem to itself, the same both ways, and no shorter by a detour."""
+    for far in (between_layers, between_kin):
+        assert far(a, a) == 0
+        assert far(a, b) == far(b, a) >= 0
+        assert far(a, c) <= far(a, b) + far(b, c) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("change", "distance"),
+    [
+        ({"n": 16}, 1.0),
+        ({"n": 4}, 1.0),
+        ({"in_w": 64}, 2.0),  # twice the work, on rows twice as long
+        ({"in_h": 64}, 1.0),
+        ({"in_h": 64, "in_w": 16}, 1.0),  # the same work on rows half as long
+        ({"bias": 1}, 0.0),
+        ({"n": 0}, 13.0),  # an empty batch is as far as it is small: 2**13 positions against none
+    ],
+)
+def test_between_layers(change, distance):
+    """Distances are doublings of the work plus doublings of the rows."""
+    assert between_layers(PROBLEM, PROBLEM._replace(**change)) == pytest.approx(distance)
+
+
+def test_between_kin_counts_channels_and_taps():
+    """Between layers, each doubling of channels a group and of kernel elements counts too."""
+    other = PROBLEM._replace(c_in=64, c_out=32, k_h=6, padding_h=2, in_h=33)
+    assert work(other) == work(PROBLEM)
+    assert between_kin(PROBLEM, other) == pytest.approx(3.0)
+
+
+def test_kind():
+    """Classes differ in stride and in grouping."""
+    assert kind(PROBLEM) == (False, "dense")
+    assert kind(PROBLEM._replace(stride_w=2)) == (True, "dense")
+    assert kind(PROBLEM._replace(groups=4)) == (False, "grouped")
+    assert kind(PROBLEM._replace(groups=32)) == (False, "depthwise")
+
+
+def test_difference_in_words():
+    """The difference names each size with its value there and here."""
+    assert difference(PROBLEM, PROBLEM._replace(n=1, bias=1)) == ["n 1 instead of 8", "bias 1 instead of 0"]
