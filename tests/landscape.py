@@ -21,7 +21,6 @@ HOSTILE = (
     "fine",
     "wrong",
     "crash",
-    "killed",
     "hang",
     "compiler-dies",
     "compiler-hangs",
@@ -176,7 +175,7 @@ class Bench:
     def trial(self, kernel, config):
         if log := os.environ.get("LANDSCAPE_LOG"):
             with open(log, "a") as file:
-                file.write(f"{kernel} {config}\n")
+                file.write(f"{os.getpid()} {zlib.crc32(repr(self.problem).encode())} {kernel} {config}\n")
         time.sleep(self.problem.n / 1000)
         return self._measure(kernel, config)
 
@@ -191,8 +190,6 @@ class Bench:
         mode = getattr(parsed, "MODE", "")
         if mode == "crash":
             os._exit(7)
-        if mode == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
         if mode == "hang":
             time.sleep(600)
         if mode == "wrong":

@@ -22,7 +22,7 @@ def work(kind, seconds=0.0):
     return Measurement("ok", detail=kind)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pool():
     opened = CompilePool(2, compiler="test_pool:work", timeout_s=1.0)
     yield opened

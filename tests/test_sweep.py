@@ -19,7 +19,13 @@ from tunedb.runner import Limits
 from tunedb.sweep import sweep
 
 DEVICE = by_slug("h200")
-PARTS = Parts("landscape", "landscape:compile_candidate", "landscape:Bench", "landscape:predict_us", "landscape:environment")
+PARTS = Parts(
+    "landscape",
+    "landscape:compile_candidate",
+    "landscape:Bench",
+    "landscape:predict_us",
+    "landscape:environment",
+)
 LIMITS = Limits(compile_s=1.0, prepare_s=30.0, trial_s=1.0, final_s=2.0)
 
 
@@ -39,7 +45,7 @@ def run(tmp_path, monkeypatch):
     def run(problems, trials=20, db="answers.sqlite", provenance="measured", **options):
         return sweep(
             problems, device=DEVICE, provenance=provenance, trials=trials, storage=str(tmp_path / "history.journal"),
-            db=tmp_path / db, workers=2, parts=PARTS, limits=LIMITS, **options,
+            db=tmp_path / db, workers=1, parts=PARTS, limits=LIMITS, **options,
         )  # fmt: skip
 
     run.folder = tmp_path
@@ -47,18 +53,23 @@ def run(tmp_path, monkeypatch):
 
 
 def executed(folder):
+    """Return process, problem and config of every trial that was begun."""
     log = folder / "log"
-    return log.read_text().splitlines() if log.exists() else []
+    return [tuple(line.split(maxsplit=2)) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def most_repeated(folder):
+    return max(Counter(trial[1:] for trial in executed(folder)).values())
 
 
 def test_a_sweep_answers_every_problem_whatever_happens(run):
-    """Crashing, hanging and wrong candidates cost a trial each; torch wins where it is faster; bugs are loud."""
+    """Two GPUs share the work; crashing, hanging and wrong candidates cost a trial each; torch wins where it is faster."""
     faster_torch = landscape.problem("conv2d", c_out=50)
     hostile = landscape.problem("conv1d", c_out=120)
     no_kernel = landscape.problem("conv3d")
     unprepared, buggy = landscape.problem("conv_transpose1d"), landscape.problem("conv_transpose3d")
     plain = landscape.problem("conv2d", c_out=1000)
-    summary = run([faster_torch, hostile, no_kernel, unprepared, buggy, plain])
+    summary = run([faster_torch, hostile, no_kernel, unprepared, buggy, plain], gpus=(0, 1))
     records, database = summary.records, Database(run.folder / "answers.sqlite")
 
     assert (records[plain].kernel, records[plain].trials, records[plain].aten_us) == ("alpha", 20, 1000.0)
@@ -68,7 +79,9 @@ def test_a_sweep_answers_every_problem_whatever_happens(run):
     assert (records[no_kernel].kernel, records[no_kernel].trials) == ("aten", 0)
     assert json.loads(records[hostile].config) == {"MODE": "fine"}
     assert records[hostile].trials == len(landscape.HOSTILE)
-    assert summary.failures == {"crashed": 2, "timed-out": 2, "compile-error": 2, "wrong": 1}
+    assert most_repeated(run.folder) == 1
+    assert summary.gpus == 2
+    assert summary.failures == {"crashed": 1, "timed-out": 2, "compile-error": 2, "wrong": 1}
     for problem in (faster_torch, hostile, no_kernel, plain):
         assert database.record(problem, "h200") == records[problem]
     assert len(database.top(plain, "h200")) == 4
@@ -93,7 +106,7 @@ def test_a_done_sweep_is_not_repeated(run):
     more = run([problem], trials=30)
     assert more.records[problem].trials == 30
     assert more.trials == 10
-    assert max(Counter(executed(run.folder)).values()) == 1
+    assert most_repeated(run.folder) == 1
 
 
 def test_a_predicted_sweep_needs_no_gpu(run):
@@ -102,18 +115,11 @@ def test_a_predicted_sweep_needs_no_gpu(run):
     summary = run([problem, impossible], provenance="predicted", trials=40)
     record = summary.records[problem]
     assert (record.provenance, record.aten_us, record.error, record.trials) == ("predicted", None, None, 40)
-    assert record.time_us == landscape.KERNELS[record.kernel].time_us(landscape.parse(record.kernel, record.config))
+    assert record.time_us == landscape.KERNELS[record.kernel].time_us(
+        landscape.parse(record.kernel, record.config)
+    )
     assert "no predicted time" in summary.causes[impossible]
     assert executed(run.folder) == []
-
-
-def test_two_gpus_share_the_work(run):
-    """Two drivers answer all problems, and no trial is run twice."""
-    problems = [landscape.problem("conv2d", in_w=width, n=20) for width in (16, 32, 48, 64)]
-    summary = run(problems, gpus=(0, 1), trials=10)
-    assert summary.complete
-    assert (summary.trials, summary.gpus) == (40, 2)
-    assert len(executed(run.folder)) == 40
 
 
 SCRIPT = """
@@ -126,12 +132,12 @@ from tunedb.progress import PlainProgress
 from tunedb.sweep import sweep
 
 if __name__ == "__main__":
-    problems = [landscape.problem("conv2d", in_w=width, n=50) for width in (16, 32, 48)]
+    problems = [landscape.problem("conv2d", in_w=width, n=40) for width in (16, 32)]
     summary = sweep(problems, device=DEVICE, provenance="measured", trials=15, storage="history.journal",
-        db=Path("answers.sqlite"), workers=2, parts=PARTS, limits=LIMITS, progress=PlainProgress(sys.stdout))
+        db=Path("answers.sqlite"), workers=1, parts=PARTS, limits=LIMITS, progress=PlainProgress(sys.stdout))
     sys.exit(0 if summary.complete else 3)
 """
-PROBLEMS = [landscape.problem("conv2d", in_w=width, n=50) for width in (16, 32, 48)]
+PROBLEMS = [landscape.problem("conv2d", in_w=width, n=40) for width in (16, 32)]
 
 
 @pytest.fixture
@@ -143,7 +149,14 @@ def launch(tmp_path, monkeypatch):
     started = []
 
     def launch():
-        process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
         started.append(process)
         return process
 
@@ -177,52 +190,44 @@ def descendants(pid):
 
 
 def alive(pids):
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"}
+    return {
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    }
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_an_ended_sweep_goes_on_where_it_stopped(launch, tmp_path, end):
-    """After kill -9 or Ctrl-C no child is left, at most the running trial is lost, and the rest is not repeated."""
+def test_ctrl_c_ends_a_sweep_that_can_be_continued(launch, tmp_path):
+    """Ctrl-C leaves no child and no traceback; the next sweep repeats at most the trial that was running."""
     first = launch()
     until(lambda: len(executed(tmp_path)) >= 8)
     children = descendants(first.pid)
-    assert len(children) >= 4
-    os.kill(first.pid, end)
+    assert len(children) >= 3
+    os.killpg(first.pid, signal.SIGINT)
     output, _ = first.communicate(timeout=20)
-    until(lambda: not alive(children), 5.0)
-    if end == signal.SIGINT:
-        assert first.returncode == 3
-        assert "stopped: interrupted" in output
-        assert "Traceback" not in output
+    assert not alive(children)
+    assert first.returncode == 3
+    assert "stopped: interrupted" in output
+    assert "Traceback" not in output
     second = launch()
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0, output
-    repeated = sum(count - 1 for count in Counter(executed(tmp_path)).values()) - 2 * 3  # the problems share some configs
-    total = len(executed(tmp_path))
-    assert 45 <= total <= 46, (total, repeated)
-    with_answers = Database(tmp_path / "answers.sqlite")
-    assert all(with_answers.record(problem, "h200").trials == 15 for problem in PROBLEMS)
+    assert 30 <= len(executed(tmp_path)) <= 31
+    answers = Database(tmp_path / "answers.sqlite")
+    assert all(answers.record(problem, "h200").trials == 15 for problem in PROBLEMS)
 
 
-def test_a_second_worker_shares_the_work(launch, tmp_path):
-    """Two sweeps on one storage run each trial once, and both end with every answer."""
-    processes = [launch(), launch()]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert len(executed(tmp_path)) == 45
-    assert all("3 problems: 3 done" in output for output in outputs)
-
-
-def test_a_killed_workers_problem_is_taken_over(launch, tmp_path):
-    """A worker that waits for another's problem takes it when that one is killed."""
-    first = launch()
-    until(lambda: len(executed(tmp_path)) >= 2)
-    second = launch()
-    until(lambda: len(executed(tmp_path)) >= 15)
+def test_a_second_worker_shares_the_work_and_takes_over_from_a_killed_one(launch, tmp_path):
+    """Two sweeps on one storage share the trials; after kill -9 of one the other ends with every answer."""
+    first, second = launch(), launch()
+    until(lambda: len({pid for pid, *_ in executed(tmp_path)}) == 2)
+    children = descendants(first.pid)
     first.kill()
+    until(lambda: not alive(children), 3.0)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0, output
-    assert len(executed(tmp_path)) <= 46
+    assert "2 problems: 2 done" in output
+    assert 30 <= len(executed(tmp_path)) <= 31
 
 
 def test_a_dying_driver_is_replaced(run, monkeypatch):
@@ -253,17 +258,17 @@ def children_of(pid):
             command = (path.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == pid and b"spawn_main" in command:
+        if int(fields[1]) == pid and b"tunedb.children" in command:
             found.append(int(path.parent.name))
     return found
 
 
 def test_a_time_limit_ends_a_sweep_in_good_order(run):
     """After its deadline a sweep has stopped, its trials are kept and its problems wait."""
-    problem = landscape.problem("conv2d", n=200)
+    problem = landscape.problem("conv2d", n=100)
     begin = time.monotonic()
-    summary = run([problem], trials=200, deadline_s=4.0)
-    assert time.monotonic() - begin < 9.0
+    summary = run([problem], trials=200, deadline_s=3.0)
+    assert time.monotonic() - begin < 7.0
     assert (summary.ended, summary.states[problem]) == ("time limit", "waiting")
     (name,) = History(str(run.folder / "history.journal"))._ids
     past = History(str(run.folder / "history.journal")).past(name, {})

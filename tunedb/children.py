@@ -2,14 +2,16 @@
 
 import ctypes
 import importlib
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from multiprocessing.context import SpawnProcess
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-__all__ = ["Parts", "resolve", "settle", "start"]
+__all__ = ["Child", "Parts", "resolve", "start"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -31,30 +33,60 @@ def resolve(text: str) -> Any:
     return getattr(found, attribute) if attribute else found
 
 
-def start(target: Callable[..., None], *args: Any) -> SpawnProcess:
-    """Start `target(parent, *args)` in a new interpreter; `parent` is this process's id, for `settle`.
+class Child(NamedTuple):
+    """A process and the pipe to it; reading raises EOFError once it has ended."""
 
-    A fresh interpreter, because a forked one would inherit locks of torch's threads and a CUDA context.
-    Ctrl-C is held back meanwhile, so that a child that is still importing never answers to it.
+    conn: Connection
+    process: "subprocess.Popen[bytes]"
+
+    def kill(self) -> int:
+        """End it at once; return its exit status, negative for a signal."""
+        self.process.kill()
+        status = self.process.wait()
+        self.conn.close()
+        return status
+
+
+def start(target: Callable[..., None], *args: Any) -> Child:
+    """Call `target(conn, *args)` in a new interpreter that dies with this process.
+
+    A fresh interpreter, because a forked one would inherit locks of torch's threads and a CUDA context; and
+    not multiprocessing's, because that runs the caller's script again. Ctrl-C is held back meanwhile, so
+    that a child that is still importing never answers to it.
     """
-    process = multiprocessing.get_context("spawn").Process(target=target, args=(os.getpid(), *args))
+    ours, theirs = Pipe()
+    code = f"from tunedb.children import _main; _main({theirs.fileno()}, {os.getpid()})"
+    # Triton reads TRITON_INTERPRET when it is imported: a child compiles for real GPUs.
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        process = subprocess.Popen(  # noqa: S603 (this interpreter, on our own code)
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+        )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    return process
+        theirs.close()
+    ours.send((target, args))
+    return Child(ours, process)
 
 
-def settle(parent: int) -> None:
-    """Make this process die with its parent, leave Ctrl-C to it, and compile for real GPUs."""
+def _main(descriptor: int, parent: int) -> None:
+    """Be a child: leave Ctrl-C to the parent, die with it, and do what it asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Triton reads it once, when it is imported: a child never interprets.
-    os.environ.pop("TRITON_INTERPRET", None)
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (AttributeError, OSError):
-        return  # not Linux: the closed pipe ends it, a little later
-    if os.getppid() != parent:
-        os._exit(1)  # the parent died before the request was made
+        pass  # not Linux: the closed pipe ends it, a little later
+    else:
+        if os.getppid() != parent:
+            return  # the parent died before the request was made
+    conn = Connection(descriptor)
+    try:
+        target, args = conn.recv()
+        target(conn, *args)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone

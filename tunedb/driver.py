@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from tunedb.children import Parts, resolve, settle
+from tunedb.children import Parts, resolve
 from tunedb.device import Device
 from tunedb.pool import Bug, CompilePool
 from tunedb.problem import Problem
@@ -267,12 +267,8 @@ def _bug(problem: Problem, text: str) -> Failed:
     return Failed(problem, "failed", text.strip().splitlines()[-1], text)
 
 
-def drive(parent: int, conn: Connection, setup: Setup) -> None:
+def drive(conn: Connection, setup: Setup) -> None:
     """Be a driver: the target of its process."""
-    settle(parent)
     if setup.gpu is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # predicting must not depend on what is plugged in
-    try:
-        _Driver(conn, setup).run()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # the coordinator is gone; the children were closed on the way out
+    _Driver(conn, setup).run()

@@ -4,15 +4,11 @@ import os
 import time
 import traceback
 from collections import deque
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from tunedb.children import resolve, settle, start
+from tunedb.children import resolve, start
 from tunedb.record import Measurement
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
 
 __all__ = ["Bug", "CompilePool", "Compiled"]
 
@@ -40,18 +36,10 @@ class _Worker:
     """One compile process, started at once and given one task at a time."""
 
     def __init__(self, compiler: str) -> None:
-        self.conn, theirs = Pipe()
-        self.process: SpawnProcess = start(_work, theirs, compiler)
-        theirs.close()
+        self.child = start(_work, compiler)
         self.task: _Task | None = None
         self.ready = False  # it has started, which takes seconds where many start at once
         self.deadline = 0.0
-
-    def kill(self) -> int | None:
-        self.process.kill()
-        self.process.join()
-        self.conn.close()
-        return self.process.exitcode
 
 
 class CompilePool:
@@ -83,7 +71,7 @@ class CompilePool:
 
     def waitables(self) -> list[Connection]:
         """Return what becomes readable when a task ends."""
-        return [worker.conn for worker in self._workers if worker.task is not None]
+        return [worker.child.conn for worker in self._workers if worker.task is not None]
 
     def patience(self) -> float:
         """Return the seconds until the next task runs out of time."""
@@ -96,7 +84,7 @@ class CompilePool:
         for position, worker in enumerate(self._workers):
             if worker.task is None:
                 continue
-            if worker.conn.poll():
+            if worker.child.conn.poll():
                 self._done.extend(self._receive(position))
             elif now > worker.deadline:
                 detail = f"compilation took longer than {self._timeout_s:g} s"
@@ -118,7 +106,7 @@ class CompilePool:
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.kill()
+            worker.child.kill()
         self._workers.clear()
         self._pending.clear()
 
@@ -127,7 +115,7 @@ class CompilePool:
         assert worker.task is not None
         tag = worker.task.tag
         try:
-            outcome: Measurement | Bug | None = worker.conn.recv()
+            outcome: Measurement | Bug | None = worker.child.conn.recv()
         except (EOFError, OSError):
             code = self._replace(position)
             detail = f"the compiler process ended with exit status {code}"
@@ -139,8 +127,8 @@ class CompilePool:
         worker.task = None
         return [Compiled(tag, outcome)]
 
-    def _replace(self, position: int) -> int | None:
-        code = self._workers[position].kill()
+    def _replace(self, position: int) -> int:
+        code = self._workers[position].child.kill()
         self._workers[position] = _Worker(self._compiler)
         return code
 
@@ -152,7 +140,7 @@ class CompilePool:
                 continue
             task = self._pending.popleft()
             try:
-                worker.conn.send(task.args)
+                worker.child.conn.send(task.args)
             except OSError:  # it died idle, of memory pressure say: nothing was lost
                 self._replace(position)
                 self._pending.appendleft(task)
@@ -161,15 +149,11 @@ class CompilePool:
             worker.deadline = time.monotonic() + self._timeout_s + (0.0 if worker.ready else _START_S)
 
 
-def _work(parent: int, conn: Connection, compiler: str) -> None:
-    settle(parent)
+def _work(conn: Connection, compiler: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a context here would take memory from the one that times
     conn.send(None)  # ready
     while True:
-        try:
-            args = conn.recv()
-        except (EOFError, OSError):
-            return
+        args = conn.recv()
         try:
             outcome: Measurement | Bug = resolve(compiler)(*args)
         except Exception:  # noqa: BLE001 (whatever it is, it is shown whole, by the parent)

@@ -1,16 +1,13 @@
 """The one process that may use a GPU, and what to do when it crashes or hangs."""
 
-import contextlib
 import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
-from tunedb.children import resolve, settle, start
+from tunedb.children import Child, resolve, start
 from tunedb.pool import Bug
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -71,7 +68,7 @@ class Runner:
         self._wait = wait
         self._problem: Problem | None = None
         self._ready = False  # the child has the problem's tensors
-        self._conn, self._process = self._start()
+        self._child = self._start()
 
     def environment(self, source: str) -> dict[str, str]:
         """Return the versions that the child runs on; `source` names the function that knows them."""
@@ -119,9 +116,7 @@ class Runner:
         return [alone[0][0], *(pair[1] for pair in alone)]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self._conn.close()
+        self._child.kill()
 
     def _measured(self, outcome: Any) -> Measurement:
         if isinstance(outcome, _Failure):
@@ -139,14 +134,14 @@ class Runner:
     def _call(self, limit_s: float, *message: Any) -> Any:
         deadline = time.monotonic() + limit_s
         try:
-            self._conn.send(message)
-            while not self._conn.poll():
+            self._child.conn.send(message)
+            while not self._child.conn.poll():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self._replace()
                     return _Failure("timed-out", f"took longer than {limit_s:g} s", poisoned=True)
-                self._wait([self._conn], left)
-            reply = self._conn.recv()
+                self._wait([self._child.conn], left)
+            reply = self._child.conn.recv()
         except (EOFError, OSError):
             code = self._replace()
             return _Failure("crashed", f"the GPU process ended with exit status {code}", poisoned=True)
@@ -156,18 +151,14 @@ class Runner:
             self._replace()
         return reply
 
-    def _replace(self) -> int | None:
-        self.close()
-        code = self._process.exitcode
+    def _replace(self) -> int:
+        code = self._child.kill()
         self._ready = False
-        self._conn, self._process = self._start()
+        self._child = self._start()
         return code
 
-    def _start(self) -> tuple[Connection, SpawnProcess]:
-        ours, theirs = Pipe()
-        process = start(_serve, theirs, self._visible, self._bench)
-        theirs.close()
-        return ours, process
+    def _start(self) -> Child:
+        return start(_serve, self._visible, self._bench)
 
 
 def _visible(gpu: int) -> str:
@@ -176,27 +167,25 @@ def _visible(gpu: int) -> str:
     return given[gpu] if gpu < len(given) else str(gpu)
 
 
-def _serve(parent: int, conn: Connection, visible: str, bench_name: str) -> None:
-    settle(parent)
+def _serve(conn: Connection, visible: str, bench_name: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = visible  # before torch is imported
     bench: Any = None
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            call, *args = conn.recv()
-            try:
-                if call == "prepare":
-                    if bench is not None:
-                        bench.close()
-                    bench = None  # so that a failure leaves nothing half-made behind
-                    bench = resolve(bench_name)(args[0], 0)
-                    reply: Any = (bench.aten_us, bench.aten_error)
-                elif call == "environment":
-                    reply = resolve(args[0])()
-                else:
-                    reply = getattr(bench, call)(*args)
-            except Exception as error:  # noqa: BLE001 (sorted here: the GPU's failure, or a bug of ours)
-                reply = _failure(error) or Bug(traceback.format_exc())
-            conn.send(reply)
+    while True:
+        call, *args = conn.recv()
+        try:
+            if call == "prepare":
+                if bench is not None:
+                    bench.close()
+                bench = None  # so that a failure leaves nothing half-made behind
+                bench = resolve(bench_name)(args[0], 0)
+                reply: Any = (bench.aten_us, bench.aten_error)
+            elif call == "environment":
+                reply = resolve(args[0])()
+            else:
+                reply = getattr(bench, call)(*args)
+        except Exception as error:  # noqa: BLE001 (sorted here: the GPU's failure, or a bug of ours)
+            reply = _failure(error) or Bug(traceback.format_exc())
+        conn.send(reply)
 
 
 def _failure(error: Exception) -> _Failure | None:

@@ -6,10 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunedb import driver
 from tunedb.children import Parts, start
@@ -19,9 +18,6 @@ from tunedb.ledger import Ledger
 from tunedb.problem import Problem
 from tunedb.progress import Progress, Summary
 from tunedb.runner import Limits
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
 
 __all__ = ["sweep"]
 
@@ -92,21 +88,11 @@ class _Hand:
         self.wants = False
         self.jobs: list[Problem] = []  # the one under way, and perhaps the next
         self.deaths = 0  # in a row, with no job to blame
-        self.conn: Connection
-        self.process: SpawnProcess
         self.start()
 
     def start(self) -> None:
         self.wants = False
-        self.conn, theirs = Pipe()
-        self.process = start(driver.drive, theirs, self.setup)
-        theirs.close()
-
-    def kill(self) -> int | None:
-        self.process.kill()
-        self.process.join()
-        self.conn.close()
-        return self.process.exitcode
+        self.child = start(driver.drive, self.setup)
 
 
 class _Crew:
@@ -139,18 +125,18 @@ class _Crew:
         """Stop the drivers; trials that they have finished are still taken down."""
         for hand in self._hands:
             with contextlib.suppress(OSError):
-                hand.conn.send(None)
+                hand.child.conn.send(None)
         patience = time.monotonic() + 3.0
         open_hands = list(self._hands)
         while open_hands and time.monotonic() < patience:
             for hand in list(open_hands):
-                if hand.conn.poll(0.05):
+                if hand.child.conn.poll(0.05):
                     try:
-                        self._hear(hand, hand.conn.recv())
+                        self._hear(hand, hand.child.conn.recv())
                     except (EOFError, OSError):
                         open_hands.remove(hand)
         for hand in self._hands:
-            hand.kill()
+            hand.child.kill()
             for problem in hand.jobs:
                 self._ledger.hand_back(problem)
         self._hands.clear()
@@ -165,15 +151,15 @@ class _Crew:
             hand.wants = False
             hand.jobs.append(job.problem)
             with contextlib.suppress(OSError):  # it has died: the closed pipe says so next time
-                hand.conn.send(job)
+                hand.child.conn.send(job)
 
     def _serve(self, seconds: float) -> None:
-        hands = {hand.conn: hand for hand in self._hands}
+        hands = {hand.child.conn: hand for hand in self._hands}
         for conn in wait(list(hands), seconds):
             hand = hands[conn]  # type: ignore[index]  # only connections were given
             try:
-                while hand.conn.poll():
-                    self._hear(hand, hand.conn.recv())
+                while hand.child.conn.poll():
+                    self._hear(hand, hand.child.conn.recv())
             except (EOFError, OSError):
                 self._replace(hand)
 
@@ -198,7 +184,7 @@ class _Crew:
 
     def _replace(self, hand: _Hand) -> None:
         """Start a dead driver anew; the problem that it was at is to blame when that happens twice."""
-        code = hand.kill()
+        code = hand.child.kill()
         lost, hand.jobs = hand.jobs, []
         if not lost:
             hand.deaths += 1
