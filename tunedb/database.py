@@ -109,7 +109,7 @@ class Database:
         """Return the problems of the same op, dtype, precision and layout that were measured on a device."""
         columns = ", ".join(f"p.{name}" for name in Problem._fields)
         sql = (
-            f"SELECT {columns} FROM problems AS p JOIN records AS r ON r.problem_id = p.id "
+            f"SELECT {columns} FROM problems AS p JOIN records AS r ON r.problem_id = p.id "  # noqa: S608 (column names of our own)
             f"WHERE {_same(_CLASS)} AND r.device = ? AND r.provenance = 'measured'"
         )
         rows = self._rows(sql, (*(getattr(problem, name) for name in _CLASS), device))
@@ -139,7 +139,7 @@ class Database:
 
     def suites(self) -> list[tuple[str, str, Problem]]:
         """Return suite, id and problem of each layer; its dtype, precision and layout stand for any."""
-        rows = self._rows(f"SELECT suite, suite_id, op, {', '.join(_SIZES)} FROM suites", ())
+        rows = self._rows(f"SELECT suite, suite_id, op, {', '.join(_SIZES)} FROM suites", ())  # noqa: S608 (column names of our own)
         return list(self._checked(layer_from_row, rows))
 
     def reject(self, why: str) -> None:
@@ -161,7 +161,7 @@ class Database:
             # A value that SQLite itself refuses ends the whole query: read the problems one by one around it.
             self.reject(str(error))
             rows = []
-            for (number,) in self._rows(f"SELECT p.id FROM problems AS p WHERE {where}", arguments):
+            for (number,) in self._rows(f"SELECT p.id FROM problems AS p WHERE {where}", arguments):  # noqa: S608 (column names of our own)
                 try:
                     rows += self._rows(f"{RECORD_SELECT} WHERE p.id = ?{on_device}", (number, *own))
                 except RowError:

@@ -44,11 +44,11 @@ _OWN = ", ".join(
 )
 # The base tables, not the view: a file from elsewhere may have any view under that name.
 RECORD_SELECT = (
-    f"SELECT {', '.join(f'p.{name}' for name in Problem._fields)}, {_OWN} FROM problems AS p "
+    f"SELECT {', '.join(f'p.{name}' for name in Problem._fields)}, {_OWN} FROM problems AS p "  # noqa: S608 (column names of our own)
     "JOIN records AS r ON r.problem_id = p.id JOIN kernels AS k ON k.id = r.kernel_id"
 )
 CANDIDATE_SELECT = (
-    f"SELECT k.name, m.config, {', '.join(f'm.{name}' for name in Measurement._fields)} FROM measurements AS m "
+    f"SELECT k.name, m.config, {', '.join(f'm.{name}' for name in Measurement._fields)} FROM measurements AS m "  # noqa: S608 (column names of our own)
     "JOIN problems AS p ON p.id = m.problem_id JOIN kernels AS k ON k.id = m.kernel_id"
 )
 

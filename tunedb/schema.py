@@ -83,9 +83,9 @@ _ANSWERS = Migration(
             r.device, {_PROBLEM_COLUMNS}, k.name AS kernel, r.config,
             r.time_us, r.time_us_low, r.time_us_high, r.aten_us, r.floor_us, r.error, r.aten_error,
             r.provenance, r.trials, k.hash AS kernel_hash, r.triton, r.torch, r.cudnn, r.driver, r.tuned_at
-            FROM records AS r JOIN problems AS p ON p.id = r.problem_id JOIN kernels AS k ON k.id = r.kernel_id""",
+            FROM records AS r JOIN problems AS p ON p.id = r.problem_id JOIN kernels AS k ON k.id = r.kernel_id""",  # noqa: S608 (column names of our own)
         f"""CREATE VIEW suite_winners AS SELECT s.suite, s.suite_id, w.*
-            FROM suites AS s JOIN winners AS w ON {_SAME_SIZES}""",
+            FROM suites AS s JOIN winners AS w ON {_SAME_SIZES}""",  # noqa: S608 (column names of our own)
     ),
 )
 

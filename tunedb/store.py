@@ -54,7 +54,7 @@ class Store:
         self._written = False
         if path == user_file():
             _make_folder(path.parent)
-        if not os.access(f"{path.parent}/.", os.X_OK):
+        if not os.access(f"{path.parent}/.", os.X_OK, effective_ids=True):
             raise DatabaseError(
                 f"a database must lie in a folder that exists, but {path.parent} does not, or may not be entered: make it or name another file."
             )
@@ -254,7 +254,7 @@ class Store:
 
     def _problem_id(self, problem: Problem) -> int:
         where = " AND ".join(f"{name} = ?" for name in problem._fields)
-        found = self._all(f"SELECT id FROM problems WHERE {where}", *problem)
+        found = self._all(f"SELECT id FROM problems WHERE {where}", *problem)  # noqa: S608 (column names of our own)
         return int(
             found[0][0]
             if found
