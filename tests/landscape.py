@@ -6,11 +6,14 @@ to go wrong, conv3d no kernel, conv_transpose1d cannot be prepared and conv_tran
 Torch's time is `c_out` microseconds, and a trial sleeps `n` milliseconds.
 """
 
+# ruff: noqa: ARG002 (the kernel protocol gives more than a landscape needs)
+
 import math
 import os
 import signal
 import time
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 from tunedb.problem import Problem, checked
@@ -174,7 +177,7 @@ class Bench:
 
     def trial(self, kernel, config):
         if log := os.environ.get("LANDSCAPE_LOG"):
-            with open(log, "a") as file:
+            with Path(log).open("a") as file:
                 file.write(f"{os.getpid()} {zlib.crc32(repr(self.problem).encode())} {kernel} {config}\n")
         time.sleep(self.problem.n / 1000)
         return self._measure(kernel, config)

@@ -149,7 +149,7 @@ def test_names_can_be_read_and_change_with_the_code(monkeypatch):
     real = landscape.source_hash
     monkeypatch.setattr(landscape, "source_hash", lambda kernel: "new" if kernel == "beta" else real(kernel))
     assert study_name(SPACE, "measured", landscape, "landscape:predict_us") == name
-    monkeypatch.setattr(landscape, "source_hash", lambda kernel: "new")
+    monkeypatch.setattr(landscape, "source_hash", lambda _: "new")
     assert study_name(SPACE, "measured", landscape, "landscape:predict_us") != name
     assert study_name(SPACE, "predicted", landscape, "landscape:predict_us").startswith(
         "h200-predicted/conv2d/"
