@@ -6,7 +6,15 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
-from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase
+from tunedb.kernels.ptx import divisible_range
+from tunedb.kernels.tiles import (
+    columns,
+    outer_and_inner,
+    phase_length,
+    place,
+    rows,
+    split_phase,
+)
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -44,7 +52,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "UNROLL": (0, 1) if _unrolled_taps(problem) <= UNROLL_LIMIT else (0,),
         "BLOCK_R": (1, 2, 4, 8),
         "BLOCK_W": tuple(size for size in widths if size <= max(reach, widths[0])),
-        "BLOCK_C": tuple(size for size in channels if size < 2 * max(problem.c_out, 2)),
+        "BLOCK_C": tuple(size for size in channels if size < 2 * max(problem.c_out, 5)),
         "num_warps": (1, 2, 4, 8),
     }
 
@@ -143,12 +151,16 @@ def depthwise(
     stride_xs: tl.constexpr = C_IN if CHANNELS_LAST else 1  # between neighbours in width
     c_out = pid_c * BLOCK_C + tl.arange(0, BLOCK_C)
     c_ok = c_out < C_OUT
+    if C_OUT == C_IN:
+        c_in = c_out
+    else:
+        c_in = (pid_c * BLOCK_C + divisible_range(BLOCK_C)) // (C_OUT // C_IN)
     x_ptrs = (
         x_ptr
         + (sample.to(tl.int64) * C_IN * plane + same)
         + ((pos_d * in_h + pos_h) * in_w + pos_w) * stride_xs
     )
-    x_ptrs = place(x_ptrs, M) + place(c_out // (C_OUT // C_IN) * stride_xc, C)
+    x_ptrs = place(x_ptrs, M) + place(c_in * stride_xc, C)
     tile_ok = place(m_ok, M) & place(c_ok, C)
 
     if CHANNELS_LAST:

@@ -48,7 +48,7 @@ def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
         # With k <= s every phase has at most one tap, on the input of its own index.
         guard = int(not (k <= s and p == 0 and op == 0 and d == 1))
         if masked:
-            found.append(Axis(k, 1, 1, 1, -d, s, p, 1, 0, guard))
+            found.append(Axis(k, 1, 1, 1, -d, s, p, 1, 0, int(guard or s > 1)))
         else:
             common = gcd(s, d)
             hop = s // common

@@ -10,8 +10,16 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
-from tunedb.kernels.rounding import round_tf32
-from tunedb.kernels.tiles import columns, outer_and_inner, phase_length, place, rows, split_phase, tile_order
+from tunedb.kernels.ptx import divisible_range, round_tf32
+from tunedb.kernels.tiles import (
+    columns,
+    outer_and_inner,
+    phase_length,
+    place,
+    rows,
+    split_phase,
+    tile_order,
+)
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -221,7 +229,7 @@ def implicit_gemm(
             channel = step % BLOCKS_C * BLOCK_K + offs_k  # [BLOCK_K]
             k_ok = channel < C_IN
         else:
-            flat = step * BLOCK_K + offs_k
+            flat = step * BLOCK_K + divisible_range(BLOCK_K)
             tap = flat // C_IN  # [BLOCK_K]
             channel = flat % C_IN
             k_ok = flat < taps * C_IN

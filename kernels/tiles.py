@@ -3,7 +3,15 @@
 import triton
 import triton.language as tl
 
-__all__ = ["columns", "outer_and_inner", "phase_length", "place", "rows", "split_phase", "tile_order"]
+__all__ = [
+    "columns",
+    "outer_and_inner",
+    "phase_length",
+    "place",
+    "rows",
+    "split_phase",
+    "tile_order",
+]
 
 
 @triton.jit

@@ -24,7 +24,7 @@ def serve(place: str, *, interpreted: bool) -> subprocess.Popen:
 
 @pytest.fixture(scope="session")
 def run_kernel():
-    """run_kernel(name, problem, config JSON) -> {"error": …, "unwritten": …}."""
+    """A function of name, problem and config JSON that returns error and unwritten."""
     import torch
 
     on_gpu = torch.cuda.is_available()

@@ -27,9 +27,14 @@ def covering(module, problem, limit=4):
     for _ in range(300):
         if not missing or len(found) == limit:
             break
-        drawn = [module.Config(**{field: rng.choice(choices) for field, choices in dims.items()}) for _ in range(20)]
+        drawn = [
+            module.Config(**{field: rng.choice(choices) for field, choices in dims.items()})
+            for _ in range(20)
+        ]
         # Large tiles on tiny problems take the interpreter seconds and show nothing new.
-        drawn = [config for config in drawn if not module.valid(problem, config, DEVICE) and size(config) <= 2**14]
+        drawn = [
+            config for config in drawn if not module.valid(problem, config, DEVICE) and size(config) <= 2**14
+        ]
         best = max(drawn, key=lambda config: len(missing & set(config._asdict().items())), default=None)
         if best is not None and missing & set(best._asdict().items()):
             found.append(best)
