@@ -1,0 +1,43 @@
+# Everything from a fresh clone: `make sweep` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+JOBS ?= 2
+
+# With a GPU every conv_transpose2d of the suites is measured on it. Without one, those of kernelbench are
+# compiled for the RTX 4090 and their times predicted, which takes about three minutes on two cores.
+HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -c GPU)
+ifeq ($(filter-out 0,$(HAS_GPU)),)
+SWEEP ?= --device 4090 --suite kernelbench --layout channels_first --trials 40
+else
+SWEEP ?= --trials 60
+endif
+DB ?= out/tunedb.sqlite
+
+.PHONY: sweep test lint format clean
+
+sweep: $(VENV)/ready
+	mkdir -p $(dir $(DB))
+	$(BIN)/tunedb sweep --kernel conv_transpose2d $(SWEEP) --db $(DB)
+
+test: $(VENV)/ready
+	$(BIN)/pytest -q -n $(JOBS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch first and by itself: a range would take the newest build, and every version brings its own Triton pin.
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info
