@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ from tunedb.space import Choice, Space
 __all__ = ["FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Setup", "Want", "drive"]
 
 FINALISTS = 4
-# Compiled candidates that may wait for the GPU before the search is asked for more: the later it is asked,
-# the more results it has seen.
+# Compiled candidates that should wait for the GPU: enough that it is never idle, and no more, because the later
+# the search is asked, the more results it has seen.
 _READY = 3
 
 
@@ -98,14 +99,36 @@ class _Tuning:
             self.bug = traceback.format_exc()
             self.dry = True
 
-    def ask(self, *, seeds_only: bool) -> Choice | None:
-        if self.bug or (seeds_only and not self.search.seeded):
-            return None
-        if not self.search.seeded and len(self.ready) >= _READY:
+    def ask(self, limit: int) -> Choice | None:
+        """Return the next choice to compile; one that rests on results only if fewer than `limit` are under way."""
+        if self.bug or (not self.search.seeded and self.search.pending >= limit):
             return None
         choice = self.search.ask()
         self.dry = choice is None
         return choice
+
+
+class _Pace:
+    """How many candidates must be under way for the GPU never to wait: by Little's law, from what is measured."""
+
+    def __init__(self) -> None:
+        self._compile_s: float | None = None
+        self._trial_s: float | None = None
+
+    def compiled(self, seconds: float) -> None:
+        self._compile_s = _blended(self._compile_s, seconds)
+
+    def timed(self, seconds: float) -> None:
+        self._trial_s = _blended(self._trial_s, seconds)
+
+    def depth(self, most: int) -> int:
+        if self._compile_s is None or self._trial_s is None:
+            return most
+        return min(most, math.ceil(self._compile_s / max(self._trial_s, 1e-3)) + _READY)
+
+
+def _blended(average: float | None, seconds: float) -> float:
+    return seconds if average is None else 0.8 * average + 0.2 * seconds
 
 
 class _Driver:
@@ -120,6 +143,7 @@ class _Driver:
         self._runner: Runner | None = None
         if setup.gpu is not None:
             self._runner = Runner(setup.gpu, bench=setup.parts.bench, limits=setup.limits, wait=self._pump)
+        self._pace = _Pace()
         self._environment: dict[str, str] = {}
         self._current: _Tuning | None = None
         self._ahead: _Tuning | None = None
@@ -161,7 +185,10 @@ class _Driver:
         while not tuning.bug and not tuning.search.finished:
             if tuning.ready and self._runner is not None:
                 choice, compiled = tuning.ready.popleft()
-                self._tell(tuning, choice, _with_resources(self._runner.trial(*choice), compiled))
+                begin = time.monotonic()
+                measured = self._runner.trial(*choice)
+                self._pace.timed(time.monotonic() - begin)
+                self._tell(tuning, choice, _with_resources(measured, compiled))
             else:
                 self._pump([], 60.0)
             self._fill()
@@ -208,7 +235,8 @@ class _Driver:
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
-            problem, choice = tag
+            problem, choice, submitted = tag
+            self._pace.compiled(time.monotonic() - submitted)
             tuning = next(
                 (t for t in (self._current, self._ahead) if t is not None and t.problem == problem), None
             )
@@ -238,14 +266,14 @@ class _Driver:
 
     def _fill(self) -> None:
         """Keep the pool busy: with the current problem, then with what the next one will need in any case."""
+        limit = self._pace.depth(self._lookahead)
         for tuning in (self._current, self._ahead):
             while tuning is not None and self._pool.outstanding < self._lookahead:
-                choice = tuning.ask(seeds_only=tuning is not self._current)
+                choice = tuning.ask(limit if tuning is self._current else 0)
                 if choice is None:
                     break
-                self._pool.submit(
-                    (tuning.problem, choice), choice.kernel, tuning.problem, choice.config, self._setup.device
-                )
+                tag = (tuning.problem, choice, time.monotonic())
+                self._pool.submit(tag, choice.kernel, tuning.problem, choice.config, self._setup.device)
         if (
             self._ahead is None
             and not self._wanting

@@ -82,7 +82,7 @@ class Search:
         self._known: dict[
             Choice, Any
         ] = {}  # every choice asked for, with its Optuna trial while it is pending
-        self._pending = 0
+        self.pending = 0  # asked for and not yet told
         self._axes = {name: _axes(name, fields) for name, fields in space.fields.items()}
         self._kernel = _Axis("kernel", tuple(space.fields))
         whole = space.at_most(trials)
@@ -100,27 +100,27 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether every trial has ended."""
-        return not self._pending and (not self._seeds if self.exhaustive else len(self.tried) >= self.trials)
+        return not self.pending and (not self._seeds if self.exhaustive else len(self.tried) >= self.trials)
 
     def ask(self) -> Choice | None:
         """Return the next choice to try, or None where enough are under way or nothing is left."""
         if self.exhaustive:
             choice = self._seeds.popleft() if self._seeds else None
-        elif len(self.tried) + self._pending >= self.trials:
+        elif len(self.tried) + self.pending >= self.trials:
             self._seeds.clear()
             return None
         else:
             choice = self._queued() or self._improved() or self._sampled() or self._random()
         if choice is None:
-            self.trials = min(self.trials, len(self.tried) + self._pending)  # the space is used up
+            self.trials = min(self.trials, len(self.tried) + self.pending)  # the space is used up
             return None
         self._known.setdefault(choice, None)
-        self._pending += 1
+        self.pending += 1
         return choice
 
     def tell(self, choice: Choice, measurement: Measurement) -> Tried | None:
         """Note what came of a choice. Return the trial, or None for an invalid config, which is not one."""
-        self._pending -= 1
+        self.pending -= 1
         trial, self._known[choice] = self._known[choice], None
         if trial is not None and self._study is not None:
             from optuna.trial import TrialState
