@@ -185,13 +185,16 @@ class LiveProgress(Progress):
     """A display that is redrawn in place: the whole sweep, and what each GPU is at."""
 
     def __init__(self, console: Any) -> None:
-        from rich.live import Live
-
         self._console = console
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
+        self._live: Any = None
 
     def begin(self, total: int, done: int, trials: int) -> None:
+        from rich.live import Live
+
         super().begin(total, done, trials)
+        self._live = Live(
+            console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
         self._live.start()
 
     def finished(self, slot: int | None, label: str, record: Record) -> None:
