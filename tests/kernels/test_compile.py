@@ -1,0 +1,104 @@
+"""Every kernel module compiles for GPUs that are not there, within what those GPUs have."""
+
+import os
+import random
+import re
+
+import pytest
+
+pytest.importorskip("triton")
+
+from awkward import problem
+
+from tunedb.compile import compile_candidate, compiled
+from tunedb.device import by_slug
+from tunedb.kernel import config_to_json, load, names
+from tunedb.space import Space
+from tunedb.suite import load_suite
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") == "1", reason="compiles, so Triton's interpreter must be off"
+)
+
+LAYERS = {entry.id: entry for entry in load_suite("kernelbench")}
+FIRST, LAST = "channels_first", "channels_last"
+# Forward with few channels, 3-D, dense, grouped, strided transposed in both layouts, depthwise.
+CASES = {
+    "kb50": ("float16", LAST),
+    "kb54": ("float32", FIRST),
+    "kb57": ("float32", FIRST),
+    "kb75": ("float16", FIRST),
+    "kb77": ("float16", LAST),
+    "kb79": ("float16", FIRST),
+    "kb81": ("float32", LAST),
+    "kb82": ("float32", FIRST),
+    "kb85": ("float16", LAST),
+}
+KERNELS = [name for name in names() if name != "aten"]
+DEVICES = {89: by_slug("4090"), 90: by_slug("h200")}
+# A 16-bit product, difference or shift is what LLVM makes of a division whose dividend it knows to be small.
+SHORT_DIVISION = re.compile(r"\b(?:mul|mad|sub|shr|div|rem)\.(?:\w+\.)?[su]16\b")
+
+
+def case(layer):
+    dtype, layout = CASES[layer]
+    return LAYERS[layer].problem(dtype, "tf32" if dtype == "float32" else "ieee", layout)
+
+
+def enrolled():
+    for name in KERNELS:
+        for layer in CASES:
+            if load(name).space(case(layer), DEVICES[89]):
+                yield pytest.param(name, case(layer), id=f"{name}-{layer}")
+
+
+@pytest.mark.parametrize("capability", [89, 90])
+@pytest.mark.parametrize(("name", "given"), list(enrolled()))
+def test_compiles(name, given, capability):
+    """The default and a random valid config compile, and what they take is within the device's limits."""
+    device, module = DEVICES[capability], load(name)
+    space = Space(given, device, {name: module})
+    rng = random.Random(f"{name} {given}")
+    drawn = [space.draw(rng, set())]
+    for config in [config_to_json(module.default(given, device)), *(choice.config for choice in drawn)]:
+        found = compile_candidate(name, given, config, device)
+        assert found.status in {"ok", "spilled"}, (config, found.detail)
+        assert 0 <= found.shared <= device.shared_block
+        assert found.registers is None or 0 < found.registers <= 255
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_is_compiled(name):
+    """No kernel escapes: each has a case of forward and of transposed operations, but for depthwise."""
+    applies = [case(layer) for layer in CASES if load(name).space(case(layer), DEVICES[90])]
+    assert len(applies) >= 2
+    assert any(given.transposed for given in applies) or name == "depthwise"
+
+
+@pytest.mark.parametrize("capability", [89, 90])
+@pytest.mark.parametrize(("layer", "swap"), [("kb50", 0), ("kb54", 1)])
+def test_flat_loop_divides_in_32_bits(layer, swap, capability):
+    """With three input channels the flat loop has no 16-bit arithmetic that ptxas would get wrong (kernels/ptx.py)."""
+    module, device = load("implicit_gemm"), DEVICES[capability]
+    given = LAYERS[layer].problem("float32", "tf32", FIRST)
+    config = module.default(given, device)._replace(LOOP="flat", SWAP=swap)
+    assert not module.valid(given, config, device)
+    ptx = compiled(module.signature(given, config), device).asm["ptx"]
+    assert ".entry" in ptx
+    assert not SHORT_DIVISION.search(ptx)
+
+
+@pytest.mark.parametrize("capability", [89, 90])
+def test_multiplier_divides_in_32_bits(capability):
+    """Depthwise with three outputs a channel divides its channels in 32 bits."""
+    module, device = load("depthwise"), DEVICES[capability]
+    given = problem("conv2d", c=(32, 96), extents=64, k=3, groups=32, layout=LAST)
+    ptx = compiled(module.signature(given, module.default(given, device)), device).asm["ptx"]
+    assert not SHORT_DIVISION.search(ptx)
+
+
+def test_short_division_is_recognised():
+    """The pattern knows the instructions in question and no others."""
+    assert SHORT_DIVISION.search("mul.lo.s16 \t%rs1, %rs2, 43;")
+    assert SHORT_DIVISION.search("shr.u16 %rs1, %rs2, 9;")
+    assert not SHORT_DIVISION.search("mov.u16 %rs1, %rs2; mul.lo.s32 %r1, %r2, 3; cvt.u16.u32 %rs1, %r1;")
