@@ -9,13 +9,13 @@ import re
 import pytest
 
 pytest.importorskip("triton")
-import triton  # noqa: E402
+import triton
 
-from tunedb.device import CATALOGUE, by_slug  # noqa: E402
-from tunedb.kernel import Work, config_from_json, config_to_json, load, names  # noqa: E402
-from tunedb.launch import AXIS_LIMIT, POINTERS  # noqa: E402
-from tunedb.problem import OPS  # noqa: E402
-from tunedb.suite import load_suite, problems  # noqa: E402
+from tunedb.device import CATALOGUE, by_slug
+from tunedb.kernel import Work, config_from_json, config_to_json, load, names
+from tunedb.launch import AXIS_LIMIT, POINTERS
+from tunedb.problem import OPS
+from tunedb.suite import load_suite, problems
 
 KERNELS = [name for name in names() if name != "aten"]
 LAYERS = {suite: load_suite(suite) for suite in ("kernelbench", "models")}
