@@ -188,7 +188,7 @@ def test_hash_is_the_kernels_own(folder):
 
 
 def test_every_part_of_a_kernel_is_hashed():
-    """Installed kernels import their shared parts in the one form that the hash follows: from tunedb.kernels…"""
+    """Installed kernels import their shared parts in the one form that the hash follows."""
     for path in module.files("tunedb.kernels").iterdir():
         if path.name.endswith(".py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
