@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
+from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import (
     columns,
@@ -18,7 +18,7 @@ from tunedb.kernels.tiles import (
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
-from tunedb.launch import convolution_arguments, convolution_plan, too_large
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
 from tunedb.weights import tap_major
@@ -68,22 +68,16 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     del device
     if problem.c_in != problem.groups:
         return f"depthwise needs one input channel a group, but {problem.c_in} channels are in {problem.groups} groups"
-    for field in ("BLOCK_R", "BLOCK_W", "BLOCK_C", "num_warps"):
-        size = getattr(config, field)
-        if size < 1 or size & (size - 1) or size > 4096:
-            return f"{field} must be a power of two up to 4096, but is {size}"
-    if config.PHASE not in ("fast", "slow", "axis") or config.UNROLL not in (0, 1):
-        return f"PHASE or UNROLL is unknown: {config.PHASE}, {config.UNROLL}"
+    if flaw := shape_flaw(config, {"PHASE": ("fast", "slow", "axis"), "UNROLL": (0, 1)}):
+        return flaw
     if config.UNROLL and _unrolled_taps(problem) > UNROLL_LIMIT:
         return f"at most {UNROLL_LIMIT} taps can be unrolled, but a phase has {_unrolled_taps(problem)}"
     outputs = config.BLOCK_R * config.BLOCK_W * config.BLOCK_C
-    if config.num_warps > 16 or not 32 * config.num_warps <= outputs <= 32 * 32 * config.num_warps:
+    if not 32 * config.num_warps <= outputs <= 32 * 32 * config.num_warps:
         return f"a thread must own 1 to 32 outputs, but {config.num_warps} warps share {outputs}"
     if 2 * max(8, triton.next_power_of_2(problem.c_out)) < config.BLOCK_C:
         return f"BLOCK_C {config.BLOCK_C} is more than twice the {problem.c_out} channels"
-    if too_large(problem, _grid(problem, config)):
-        return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
-    return ""
+    return launch_flaw(problem, _grid(problem, config))
 
 
 def default(problem: Problem, device: Device) -> Config | None:
@@ -264,20 +258,11 @@ def work(problem: Problem, config: Config) -> Work:
 
 
 def signature(problem: Problem, config: Config) -> Signature:
-    geometry = axes(problem)
-    arguments = convolution_arguments(problem)
-    constexprs = arguments.constexprs | {
-        "C_IN": problem.c_in,
-        "C_OUT": problem.c_out,
-        "AXIS_D": geometry[0],
-        "AXIS_H": geometry[1],
-        "AXIS_W": geometry[2],
-        "HAS_BIAS": problem.bias,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "LARGE": int(is_large(problem)),
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
-    }
-    return arguments.signature(depthwise, constexprs, _grid(problem, config), config.num_warps, num_stages=1)
+    # Its channels are those of the whole tensors: every group has one.
+    constexprs = {**constants(problem, axes(problem), config), "C_IN": problem.c_in, "C_OUT": problem.c_out}
+    return convolution_arguments(problem).signature(
+        depthwise, constexprs, _grid(problem, config), config.num_warps, num_stages=1
+    )
 
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.geometry import Axis, axes, first_tap, inside, is_large
+from tunedb.kernels.geometry import Axis, axes, constants, first_tap, inside, shape_flaw
 from tunedb.kernels.tiles import phase_length, place
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
-from tunedb.launch import convolution_arguments, convolution_plan, too_large
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
-from tunedb.weights import k_major, row_length
+from tunedb.weights import k_major
 
 OPS = ALL_OPS
 
@@ -51,18 +51,13 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
     del device
-    for field in ("BLOCK_W", "BLOCK_N", "num_warps"):
-        size = getattr(config, field)
-        if size < 1 or size & (size - 1) or size > 4096:
-            return f"{field} must be a power of two up to 4096, but is {size}"
-    if config.PHASE not in ("fast", "slow", "mask") or config.ORDER not in ("rows", "columns"):
-        return f"PHASE or ORDER is unknown: {config.PHASE}, {config.ORDER}"
+    names = {"PHASE": ("fast", "slow", "mask"), "ORDER": ("rows", "columns")}
+    if flaw := shape_flaw(config, names):
+        return flaw
     outputs = config.BLOCK_W * config.BLOCK_N
-    if config.num_warps > 16 or not 32 * config.num_warps <= outputs <= 64 * 32 * config.num_warps:
+    if not 32 * config.num_warps <= outputs <= 64 * 32 * config.num_warps:
         return f"a thread must own 1 to 64 outputs, but {config.num_warps} warps share {outputs}"
-    if too_large(problem, _grid(problem, config)):
-        return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
-    return ""
+    return launch_flaw(problem, _grid(problem, config))
 
 
 def default(problem: Problem, device: Device) -> Config | None:
@@ -203,22 +198,10 @@ def work(problem: Problem, config: Config) -> Work:
 
 
 def signature(problem: Problem, config: Config) -> Signature:
-    geometry = _geometry(problem, config)
-    arguments = convolution_arguments(problem)
-    constexprs = arguments.constexprs | {
-        "C_IN": problem.c_in // problem.groups,
-        "C_OUT": problem.c_out // problem.groups,
-        "GROUPS": problem.groups,
-        "ROW": row_length(problem),
-        "AXIS_D": geometry[0],
-        "AXIS_H": geometry[1],
-        "AXIS_W": geometry[2],
-        "HAS_BIAS": problem.bias,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "LARGE": int(is_large(problem)),
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
-    }
-    return arguments.signature(direct, constexprs, _grid(problem, config), config.num_warps, num_stages=1)
+    constexprs = constants(problem, _geometry(problem, config), config)
+    return convolution_arguments(problem).signature(
+        direct, constexprs, _grid(problem, config), config.num_warps, num_stages=1
+    )
 
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:

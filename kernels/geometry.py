@@ -1,14 +1,26 @@
 """Where an output finds its inputs, axis by axis: plain, phase by phase, or by divisibility masks."""
 
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
 from tunedb.problem import Problem
+from tunedb.weights import row_length
 
-__all__ = ["Axis", "axes", "first_tap", "inside", "is_large", "phase_lengths", "phases", "taps_of_phase"]
+__all__ = [
+    "Axis",
+    "axes",
+    "constants",
+    "first_tap",
+    "inside",
+    "is_large",
+    "phase_lengths",
+    "phases",
+    "shape_flaw",
+    "taps_of_phase",
+]
 
 
 class Axis(NamedTuple):
@@ -89,9 +101,40 @@ def taps_of_phase(axis: Axis, phase: int) -> tuple[int, int, int]:
 
 def is_large(problem: Problem) -> bool:
     """Return whether one sample of the input or the output needs 64-bit offsets."""
+    depth, height, width = problem.out_extents
     x = problem.c_in * problem.in_d * problem.in_h * problem.in_w
-    d, h, w = problem.out_extents
-    return max(x, problem.c_out * d * h * w) >= 2**31
+    return max(x, problem.c_out * depth * height * width) >= 2**31
+
+
+def constants(problem: Problem, geometry: tuple[Axis, Axis, Axis], config: Any) -> dict[str, Any]:
+    """Return the compile-time arguments by the names that the kernels share, and the config's own fields."""
+    return {
+        "C_IN": problem.c_in // problem.groups,
+        "C_OUT": problem.c_out // problem.groups,
+        "GROUPS": problem.groups,
+        "ROW": row_length(problem),
+        "AXIS_D": geometry[0],
+        "AXIS_H": geometry[1],
+        "AXIS_W": geometry[2],
+        "HAS_BIAS": problem.bias,
+        "CHANNELS_LAST": int(problem.layout == "channels_last"),
+        "LARGE": int(is_large(problem)),
+        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
+    }
+
+
+def shape_flaw(config: Any, allowed: dict[str, tuple[Any, ...]]) -> str:
+    """Return what is wrong with a config whatever the problem: a block, warps, or a name that is not `allowed`."""
+    for field, value in config._asdict().items():
+        if field in allowed:
+            if value not in allowed[field]:
+                return f"{field} must be one of {allowed[field]}, but is {value!r}"
+        elif field == "num_stages":
+            if not 1 <= value <= 8:
+                return f"num_stages must be 1 to 8, but is {value}"
+        elif value < 1 or value & (value - 1) or value > (16 if field == "num_warps" else 4096):
+            return f"{field} must be a power of two, at most {16 if field == 'num_warps' else 4096}, but is {value}"
+    return ""
 
 
 @triton.jit

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.geometry import axes, first_tap, inside, is_large, phase_lengths, phases
+from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
 from tunedb.kernels.ptx import divisible_range, round_tf32
 from tunedb.kernels.tiles import (
     columns,
@@ -23,10 +23,10 @@ from tunedb.kernels.tiles import (
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
-from tunedb.launch import convolution_arguments, convolution_plan, too_large
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
-from tunedb.weights import k_major, row_length
+from tunedb.weights import k_major
 
 OPS = ALL_OPS
 
@@ -64,9 +64,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     if dots == ("tf32", "tf32x3") and c_in * c_out > 32 * 32:
         # Torch leaves tensor cores aside only for problems of few channels: there tf32x3 has to match it.
         dots = ("tf32",)
-    most_rows = min(
-        max(rows_there, 16 // columns_there), 16 if width < 256 else 4
-    )  # tl.dot needs 16 positions
+    rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
+    most_rows = min(rows_there, 16 if width < 256 else 4)
     return {
         "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
         "PHASE": phases_of_grid,
@@ -93,22 +92,15 @@ def _dots(problem: Problem) -> tuple[str, ...]:
 def valid(problem: Problem, config: Config, device: Device) -> str:
     c_in = problem.c_in // problem.groups
     block_m = config.BLOCK_R * config.BLOCK_W
-    for field in ("BLOCK_R", "BLOCK_W", "BLOCK_N", "BLOCK_K", "num_warps"):
-        size = getattr(config, field)
-        if size < 1 or size & (size - 1) or size > 1024:
-            return f"{field} must be a power of two up to 1024, but is {size}"
-    if config.num_warps > 16 or not 1 <= config.num_stages <= 8:
-        return f"num_warps must be at most 16 and num_stages 1 to 8, but they are {config.num_warps} and {config.num_stages}"
-    if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
-        return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
-    allowed = {
+    names = {
         "LOOP": ("taps", "flat"),
         "PHASE": ("fast", "slow", "axis", "mask"),
         "ORDER": ("m", "n", "swizzle"),
     }
-    for field, names in {**allowed, "SWAP": (0, 1), "DOT": _dots(problem)}.items():
-        if getattr(config, field) not in names:
-            return f"{field} must be one of {names}, but is {getattr(config, field)!r}"
+    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "DOT": _dots(problem)}):
+        return flaw
+    if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
+        return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
     if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
@@ -118,18 +110,12 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
     if max(block_m, config.BLOCK_N) * config.BLOCK_K // threads > (32 if config.LOOP == "flat" else 64):
         return f"{config.num_warps} warps are too few to load tiles of {block_m} and {config.BLOCK_N} by {config.BLOCK_K}"
-    if too_large(problem, _grid(problem, config)):
-        return f"the grid {_grid(problem, config)} or the output rows are more than a launch can number"
-    return _fits_shared(problem, config, device)
-
-
-def _fits_shared(problem: Problem, config: Config, device: Device) -> str:
-    tile = (config.BLOCK_R * config.BLOCK_W + config.BLOCK_N) * config.BLOCK_K * ITEM_BYTES[problem.dtype]
     # cp.async keeps stages - 1 tiles in flight; the wgmma pipeline of sm_90 keeps them all.
-    stages = config.num_stages if device.capability >= 90 else config.num_stages - 1
-    if max(stages, 1) * tile > device.shared_block:
-        return f"{config.num_stages} stages need {max(stages, 1) * tile} bytes of shared memory, but a block has {device.shared_block}"
-    return ""
+    stages = config.num_stages if device.capability >= 90 else max(config.num_stages - 1, 1)
+    shared = stages * (block_m + config.BLOCK_N) * config.BLOCK_K * ITEM_BYTES[problem.dtype]
+    if shared > device.shared_block:
+        return f"{config.num_stages} stages need {shared} bytes of shared memory, but a block has {device.shared_block}"
+    return launch_flaw(problem, _grid(problem, config))
 
 
 def default(problem: Problem, device: Device) -> Config | None:
@@ -306,22 +292,8 @@ def implicit_gemm(
 
 
 def signature(problem: Problem, config: Config) -> Signature:
-    geometry = axes(problem, masked=config.PHASE == "mask")
-    arguments = convolution_arguments(problem)
-    constexprs = arguments.constexprs | {
-        "C_IN": problem.c_in // problem.groups,
-        "C_OUT": problem.c_out // problem.groups,
-        "GROUPS": problem.groups,
-        "ROW": row_length(problem),
-        "AXIS_D": geometry[0],
-        "AXIS_H": geometry[1],
-        "AXIS_W": geometry[2],
-        "HAS_BIAS": problem.bias,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "LARGE": int(is_large(problem)),
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
-    }
-    return arguments.signature(
+    constexprs = constants(problem, axes(problem, masked=config.PHASE == "mask"), config)
+    return convolution_arguments(problem).signature(
         implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
     )
 

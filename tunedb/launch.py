@@ -16,8 +16,8 @@ __all__ = [
     "clear",
     "convolution_arguments",
     "convolution_plan",
+    "launch_flaw",
     "launcher",
-    "too_large",
 ]
 
 AXIS_LIMIT = 65535  # blocks along the second and third axis of a grid
@@ -41,11 +41,11 @@ class Arguments(NamedTuple):
     def signature(
         self, fn: Any, constexprs: dict[str, Any], grid: tuple[int, int, int], num_warps: int, num_stages: int
     ) -> Signature:
-        """Complete these arguments to a Signature of a kernel whose other arguments are all constexpr."""
+        """Complete these arguments to a Signature of a kernel, whose other arguments are all among `constexprs`."""
         types = {name: self.types.get(name, "constexpr") for name in fn.arg_names}
-        return Signature(
-            fn, types, self.constexprs | constexprs, self.aligned, self.scalars, grid, num_warps, num_stages
-        )
+        given = {**self.constexprs, **constexprs}
+        wanted = {name: given[name] for name, kind in types.items() if kind == "constexpr"}
+        return Signature(fn, types, wanted, self.aligned, self.scalars, grid, num_warps, num_stages)
 
 
 def convolution_arguments(problem: Problem) -> Arguments:
@@ -106,11 +106,13 @@ def _strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def too_large(problem: Problem, grid: tuple[int, int, int]) -> bool:
-    """Return whether a grid, or the output rows that its programs number in 32 bits, exceed what a launch can have."""
+def launch_flaw(problem: Problem, grid: tuple[int, int, int]) -> str:
+    """Return why a grid, or the output rows that its programs number in 32 bits, is no launch; else an empty string."""
     depth, height, _ = problem.out_extents
-    rows = problem.n * depth * height + 1024  # a last tile may reach beyond the end
-    return grid[0] >= 2**31 or max(grid[1:]) > AXIS_LIMIT or rows >= 2**31
+    rows = problem.n * depth * height + 4096  # a last tile may reach beyond the end
+    if grid[0] >= 2**31 or max(grid[1:]) > AXIS_LIMIT or rows >= 2**31:
+        return f"a launch has at most 2^31, {AXIS_LIMIT} and {AXIS_LIMIT} blocks and 2^31 rows, but needs {grid} and {rows}"
+    return ""
 
 
 def launcher(signature: Signature) -> Launch:
