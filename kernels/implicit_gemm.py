@@ -10,7 +10,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
-from tunedb.kernels.ptx import divisible_range, round_tf32
+from tunedb.kernels.ptx import divisible_range, operand
 from tunedb.kernels.tiles import (
     columns,
     outer_and_inner,
@@ -266,8 +266,8 @@ def implicit_gemm(
         weight = tl.load(
             place(w_ptrs, C) + place(k * C_IN + channel, M), mask=place(n_ok, C) & place(k_ok, M), other=0.0
         )
-        if DOT == "tf32":
-            x = round_tf32(x)  # weights were rounded when they were packed
+        x = operand(x, DOT)
+        weight = operand(weight, "ieee")  # rounded when it was packed
         if SWAP:
             acc = tl.dot(weight, x, acc, input_precision=DOT)
         else:

@@ -5,7 +5,7 @@ import os
 import triton
 import triton.language as tl
 
-__all__ = ["divisible_range", "round_tf32"]
+__all__ = ["divisible_range", "operand", "round_tf32"]
 
 # Triton's interpreter runs no PTX, and is chosen before a kernel is decorated.
 INTERPRETED: tl.constexpr = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") == "1")
@@ -41,3 +41,13 @@ def divisible_range(SIZE: tl.constexpr):
             "mov.b32 $0, $1;", "=r,r", [offs], dtype=tl.int32, is_pure=True, pack=1
         )
     return offs
+
+
+@triton.jit
+def operand(x, DOT: tl.constexpr):
+    """Return an operand of tl.dot as DOT wants it: rounded where the matrix unit would truncate."""
+    if INTERPRETED:
+        x = x.to(tl.float32)  # the interpreter takes the bits of bfloat16 for integers
+    if DOT == "tf32":
+        x = round_tf32(x)
+    return x
