@@ -2,6 +2,7 @@
 
 import itertools
 import types
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -227,3 +228,43 @@ def test_is_large(extents, large):
     assert geometry.is_large(problem("conv2d", c=(4, 1), extents=extents, k=1)) == large
     assert geometry.is_large(problem("conv2d", c=(1, 4), extents=extents, k=1)) == large
     assert not geometry.is_large(problem("conv2d", n=2**20, c=(4, 4), extents=(64, 64), k=1))
+
+
+class Config(NamedTuple):
+    ORDER: str
+    BLOCK_W: int
+    num_warps: int
+    num_stages: int
+
+
+def test_constants():
+    """The shared constants are those of one group, with the config's blocks and names but not its options."""
+    found = geometry.constants(
+        problem("conv2d", c=(6, 9), extents=8, k=3, groups=3, bias=1, layout="channels_last"),
+        ("depth", "height", "width"),
+        Config("m", 64, 4, 3),
+    )
+    assert found == {
+        "C_IN": 2, "C_OUT": 3, "GROUPS": 3, "ROW": 32, "AXIS_D": "depth", "AXIS_H": "height", "AXIS_W": "width",
+        "HAS_BIAS": 1, "CHANNELS_LAST": 1, "LARGE": 0, "ORDER": "m", "BLOCK_W": 64,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"num_warps": 16, "num_stages": 8, "BLOCK_W": 4096}, ""),
+        ({"num_stages": 9}, "num_stages must be 1 to 8, but is 9"),
+        ({"num_stages": 0}, "num_stages must be 1 to 8, but is 0"),
+        ({"num_warps": 32}, "num_warps must be a power of two, at most 16, but is 32"),
+        ({"num_warps": 3}, "num_warps must be a power of two, at most 16, but is 3"),
+        ({"BLOCK_W": 0}, "BLOCK_W must be a power of two, at most 4096, but is 0"),
+        ({"BLOCK_W": -64}, "BLOCK_W must be a power of two, at most 4096, but is -64"),
+        ({"BLOCK_W": 8192}, "BLOCK_W must be a power of two, at most 4096, but is 8192"),
+        ({"ORDER": "x"}, "ORDER must be one of ('m', 'n'), but is 'x'"),
+    ],
+)
+def test_shape_flaw(change, why):
+    """Blocks, warps, stages and names outside of what any problem allows are refused by their name."""
+    assert geometry.shape_flaw(Config("m", 64, 4, 3)._replace(**change), {"ORDER": ("m", "n")}) == why
