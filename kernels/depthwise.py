@@ -9,6 +9,7 @@ from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_le
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import (
     columns,
+    divisor,
     outer_and_inner,
     phase_length,
     place,
@@ -175,10 +176,12 @@ def depthwise(
                 in_d, in_h, in_w, stride_xs, C_OUT, M, C, AXIS_D, AXIS_H, AXIS_W,
             )  # fmt: skip
     else:
+        taps_w = divisor(count_w)
+        taps_h = divisor(count_h)
         for tap in range(count_d * count_h * count_w):
-            t_d = tap // (count_h * count_w)
-            t_h = tap // count_w % count_h
-            t_w = tap % count_w
+            t_d = tap // (taps_h * taps_w)
+            t_h = tap // taps_w % taps_h
+            t_w = tap % taps_w
             acc = _tap(
                 acc, t_d, t_h, t_w, True, x_ptrs, w_ptr, tile_ok, c_ok, c_out, pos_d, pos_h, pos_w, k0_d, k0_h, k0_w,
                 in_d, in_h, in_w, stride_xs, C_OUT, M, C, AXIS_D, AXIS_H, AXIS_W,

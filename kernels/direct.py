@@ -10,7 +10,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import Axis, axes, constants, first_tap, inside, shape_flaw
-from tunedb.kernels.tiles import phase_length, place
+from tunedb.kernels.tiles import divisor, phase_length, place
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -124,10 +124,12 @@ def direct(
     w_ptrs = w_ptr + (group * C_OUT + offs_n) * ROW  # [BLOCK_N]
 
     acc = tl.zeros((BLOCK_N, BLOCK_W), dtype=tl.float32)
+    taps_w = divisor(count_w)
+    taps_h = divisor(count_h)
     for tap in range(count_d * count_h * count_w):
-        t_w = tap % count_w
-        t_h = tap // count_w % count_h
-        t_d = tap // (count_w * count_h)
+        t_w = tap % taps_w
+        t_h = tap // taps_w % taps_h
+        t_d = tap // (taps_w * taps_h)
         d = pos_d + t_d * AXIS_D.reach  # scalar
         h = pos_h + t_h * AXIS_H.reach
         w, ok = inside(pos_w + t_w * AXIS_W.reach, in_w, AXIS_W)

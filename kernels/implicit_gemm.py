@@ -13,6 +13,7 @@ from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_le
 from tunedb.kernels.ptx import divisible_range, operand
 from tunedb.kernels.tiles import (
     columns,
+    divisor,
     outer_and_inner,
     phase_length,
     place,
@@ -205,6 +206,8 @@ def implicit_gemm(
 
     BLOCKS_C: tl.constexpr = (C_IN + BLOCK_K - 1) // BLOCK_K
     taps = count_d * count_h * count_w
+    taps_w = divisor(count_w)
+    taps_h = divisor(count_h)
     if LOOP == "taps":
         steps = taps * BLOCKS_C
     else:
@@ -219,9 +222,9 @@ def implicit_gemm(
             tap = flat // C_IN  # [BLOCK_K]
             channel = flat % C_IN
             k_ok = flat < taps * C_IN
-        t_w = tap % count_w
-        t_h = tap // count_w % count_h
-        t_d = tap // (count_w * count_h)
+        t_w = tap % taps_w
+        t_h = tap // taps_w % taps_h
+        t_d = tap // (taps_w * taps_h)
         k = (
             ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps
             + k0_w

@@ -5,6 +5,7 @@ import triton.language as tl
 
 __all__ = [
     "columns",
+    "divisor",
     "outer_and_inner",
     "phase_length",
     "place",
@@ -85,6 +86,17 @@ def phase_length(extent, phase, AXIS: tl.constexpr):
 
 
 @triton.jit
+def divisor(count):
+    """Return a count that may be 0 as something to divide by.
+
+    A phase may have no taps and a short axis no outputs. Triton's pipeliner computes indices ahead of the
+    loop whether it runs or not, and LLVM takes a division by a run-time 0 as proof that the count is not 0:
+    it then drops the test that ends a loop of no steps, and the GPU hangs (seen on an H200).
+    """
+    return tl.maximum(count, 1)
+
+
+@triton.jit
 def rows(pid_r, n, len_d, len_h, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
     """Return (sample, j_d, j_h, row is real) of the BLOCK_R output rows of a tile.
 
@@ -95,11 +107,10 @@ def rows(pid_r, n, len_d, len_h, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
         row = pid_r
     else:
         row = pid_r * BLOCK_R + tl.arange(0, BLOCK_R * BLOCK_W) // BLOCK_W
-    # A phase beyond the end of a short axis has no outputs at all; dividing by 1 keeps its indices defined.
-    j_h = row % tl.maximum(len_h, 1)
-    rest = row // tl.maximum(len_h, 1)
-    j_d = rest % tl.maximum(len_d, 1)
-    sample = rest // tl.maximum(len_d, 1)
+    j_h = row % divisor(len_h)
+    rest = row // divisor(len_h)
+    j_d = rest % divisor(len_d)
+    sample = rest // divisor(len_d)
     return sample, j_d, j_h, row < n * len_d * len_h
 
 

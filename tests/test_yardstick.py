@@ -6,7 +6,7 @@ import torch
 from tunedb.device import by_slug
 from tunedb.problem import Problem
 from tunedb.timing import WallClock
-from tunedb.yardstick import Yardstick, empty_output, make_tensors
+from tunedb.yardstick import Yardstick, _aligned_to_16, empty_output, make_tensors
 
 AXES = {1: (1, 1, 7), 2: (1, 5, 7), 3: (4, 5, 7)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -58,3 +58,13 @@ def test_torchs_own_result_is_right():
     assert yardstick.aten_us == yardstick.aten.time_us > 0
     unwritten = yardstick.judge(yardstick.output())
     assert (unwritten.status, unwritten.error) == ("wrong", None)
+
+
+def test_modes_of_torch_have_plans_of_their_own():
+    """The weight of the unsearched mode is the same, at an address that cuDNN's plan cache tells apart."""
+    given = problem(2, "channels_last")
+    weight = make_tensors(given, torch.device("cpu")).weight
+    copy = _aligned_to_16(weight)
+    assert torch.equal(copy, weight)
+    assert copy.stride() == weight.stride()
+    assert (copy.data_ptr() - copy.untyped_storage().data_ptr()) == 16

@@ -89,7 +89,7 @@ class Yardstick:
         """Return torch's whole output, the more exact of the two, and how far each is from float64."""
         theirs = empty_output(self.problem, self._place)
         deviations: dict[bool, Deviation] = {}
-        for searched in (False, True):
+        for searched in (True, False):
             result = self._call(searched)()
             found = deviation(cut(self.problem, result, self._part), self._exact)
             if not deviations or found < min(deviations.values()):
@@ -108,10 +108,15 @@ class Yardstick:
         module = load("aten")
         run = module.plan(self.problem, module.Config(), _no_launch)
         tf32 = self.problem.precision == "tf32"
+        x, weight, bias = self.tensors
+        if not searched:
+            # Torch keeps one cuDNN plan for both modes, whichever came first, by shapes, layouts and alignments
+            # up to 32 bytes: in the mode that came second it would only repeat the other's choice.
+            weight = _aligned_to_16(weight)
 
         def call() -> "Tensor":
             with _cudnn(searched, tf32):
-                result: Tensor = run(*self.tensors)
+                result: Tensor = run(x, weight, bias)
             return result
 
         return call
@@ -148,6 +153,15 @@ def _empty(shape: tuple[int, ...], layout: str, dtype: Any, place: Any) -> "Tens
     if layout == "channels_first" or len(shape) < 3:
         return torch.empty(shape, dtype=dtype, device=place)
     return torch.empty((shape[0], *shape[2:], shape[1]), dtype=dtype, device=place).movedim(-1, 1)
+
+
+def _aligned_to_16(tensor: "Tensor") -> "Tensor":
+    """Return a copy, its strides kept, that starts 16 bytes past where the allocator would put it."""
+    import torch
+
+    ahead = 16 // tensor.element_size()
+    room = torch.empty(ahead + tensor.numel(), dtype=tensor.dtype, device=tensor.device)
+    return room[ahead:].as_strided(tensor.shape, tensor.stride()).copy_(tensor)
 
 
 @contextmanager
