@@ -4,7 +4,17 @@ from typing import NamedTuple
 
 from tunedb.errors import ProblemError
 
-__all__ = ["DTYPES", "ITEM_BYTES", "LAYOUTS", "OPS", "PRECISIONS", "Problem", "checked", "is_transposed", "rank"]
+__all__ = [
+    "DTYPES",
+    "ITEM_BYTES",
+    "LAYOUTS",
+    "OPS",
+    "PRECISIONS",
+    "Problem",
+    "checked",
+    "is_transposed",
+    "rank",
+]
 
 OPS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -84,7 +94,15 @@ class Problem(NamedTuple):
     @property
     def out_extents(self) -> tuple[int, int, int]:
         """Output depth, height, width; an entry below 1 means that torch refuses the problem."""
-        axes = zip(self.extents, self.kernel, self.stride, self.padding, self.output_padding, self.dilation, strict=True)
+        axes = zip(
+            self.extents,
+            self.kernel,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.dilation,
+            strict=True,
+        )
         if self.transposed:
             d, h, w = ((i - 1) * s - 2 * p + dil * (k - 1) + op + 1 for i, k, s, p, op, dil in axes)
         else:
@@ -94,7 +112,11 @@ class Problem(NamedTuple):
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Torch's weight shape, with the operation's own number of spatial dimensions."""
-        lead = (self.c_in, self.c_out // self.groups) if self.transposed else (self.c_out, self.c_in // self.groups)
+        lead = (
+            (self.c_in, self.c_out // self.groups)
+            if self.transposed
+            else (self.c_out, self.c_in // self.groups)
+        )
         return lead + self.kernel[3 - self.rank :]
 
     @property
@@ -152,10 +174,14 @@ def checked(problem: Problem) -> Problem:
     if problem.bias > 1:
         raise ProblemError(f"bias must be 0 or 1, but got {problem.bias}.")
     if problem.dtype != "float32" and problem.precision != "ieee":
-        raise ProblemError(f"precision of {problem.dtype} must be 'ieee', but got {problem.precision!r}: only float32 has a choice.")
+        raise ProblemError(
+            f"precision of {problem.dtype} must be 'ieee', but got {problem.precision!r}: only float32 has a choice."
+        )
     for field in ("c_in", "c_out"):
         if getattr(problem, field) % problem.groups:
-            raise ProblemError(f"{field} must be divisible by groups, but got {field}={getattr(problem, field)}, groups={problem.groups}.")
+            raise ProblemError(
+                f"{field} must be divisible by groups, but got {field}={getattr(problem, field)}, groups={problem.groups}."
+            )
     _check_axes(problem)
     return problem
 
@@ -168,12 +194,20 @@ def _check_axes(problem: Problem) -> None:
             problem.padding[axis], problem.output_padding[axis], problem.dilation[axis],
         )  # fmt: skip
         if given != (1, 1, 1, 0, 0, 1):
-            raise ProblemError(f"{names[axis]} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}.")
+            raise ProblemError(
+                f"{names[axis]} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}."
+            )
     for axis, name in enumerate(names):
         if not problem.transposed and problem.output_padding[axis]:
-            raise ProblemError(f"output_padding of a {problem.op} must be 0, but got {problem.output_padding}.")
+            raise ProblemError(
+                f"output_padding of a {problem.op} must be 0, but got {problem.output_padding}."
+            )
         limit = max(problem.stride[axis], problem.dilation[axis])
         if problem.output_padding[axis] and problem.output_padding[axis] >= limit:
-            raise ProblemError(f"output_padding must be smaller than stride or dilation ({limit}) in {name}, but got {problem.output_padding[axis]}.")
+            raise ProblemError(
+                f"output_padding must be smaller than stride or dilation ({limit}) in {name}, but got {problem.output_padding[axis]}."
+            )
         if problem.out_extents[axis] < 1:
-            raise ProblemError(f"the output must have at least 1 element in {name}, but it would have {problem.out_extents[axis]}: enlarge the input or the padding.")
+            raise ProblemError(
+                f"the output must have at least 1 element in {name}, but it would have {problem.out_extents[axis]}: enlarge the input or the padding."
+            )
