@@ -193,7 +193,7 @@ def check(record: Any, name: str, clock: Any) -> Row:
     yardstick = Yardstick(problem, clock)
     function = getattr(tunedb, problem.op)
     lead = slice(3 - problem.rank, None)
-    x, weight, bias = yardstick.tensors
+    x, weight, bias = yardstick.torch_tensors
     given = {
         "stride": problem.stride[lead],
         "padding": problem.padding[lead],

@@ -57,7 +57,7 @@ def gpu(monkeypatch):
 
 def test_cpu_is_torchs():
     """Off the GPU torch answers, without a lookup."""
-    assert made("conv1d", torch.zeros(1, 2, 5), torch.zeros(3, 2, 3), None, *DEFAULTS) == Plan(None, -1, "torch answers on cpu")  # fmt: skip
+    assert made("conv1d", torch.zeros(1, 2, 5), torch.zeros(3, 2, 3), None, *DEFAULTS) == Plan(None, -1, "torch answers on cpu", DEFAULTS)  # fmt: skip
     assert "meta" in made("conv1d", torch.zeros(1, 2, 5, device="meta"), torch.zeros(3, 2, 3), None, *DEFAULTS).why  # fmt: skip
 
 
@@ -77,7 +77,9 @@ def test_a_recorded_kernel_is_loaded(gpu):
 def test_aten_is_torch_itself(gpu):
     """Where aten is the answer there is nothing to run: torch's own function is called."""
     gpu.answer = Answer("exact", "aten", None, None, "aten won.")
-    assert made("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS) == Plan(None, 1, "aten won.")
+    assert made("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS) == Plan(
+        None, 1, "aten won.", DEFAULTS
+    )
     assert not gpu.loaded
 
 
@@ -164,7 +166,7 @@ def test_inputs_as_they_come(gpu, form):
         return real(given, *rest)
 
     call = dispatch.normalised(op, x, weight, bias, 1, padding, 0, 1, 1)
-    ours = dispatch._adapted(kernel, call, x)(plain(x), plain(weight), plain(bias))
+    ours = dispatch._adapted(kernel, call, x, bias)(plain(x), plain(weight), plain(bias))
     theirs = getattr(functional, op)(plain(x), plain(weight), plain(bias), 1, padding)
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert torch.allclose(plan.run(plain(x), plain(weight), plain(bias)), theirs, atol=1e-5)
@@ -183,7 +185,7 @@ def test_a_usual_call_is_not_wrapped(gpu):
         """Stand for a kernel's run."""
 
     call = dispatch.normalised("conv1d", x, weight, None, *DEFAULTS)
-    assert dispatch._adapted(kernel, call, x) is kernel
+    assert dispatch._adapted(kernel, call, x, None) is kernel
 
 
 def test_clear_reaches_launches_and_files(monkeypatch):
@@ -193,3 +195,12 @@ def test_clear_reaches_launches_and_files(monkeypatch):
     monkeypatch.setattr(dispatch.lookup, "reload", lambda: done.append("files"))
     dispatch.clear()
     assert done == ["kernels", "files"]
+
+
+@pytest.mark.parametrize("bias", [torch.randn(12)[::2], torch.randn(1).expand(6)])
+def test_bias_is_made_dense(bias):
+    """A bias that is not dense reaches the kernel dense: it is read with stride 1."""
+    x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
+    call, seen = dispatch.normalised("conv1d", x, weight, bias, 1, 0, 0, 1, 1), []
+    dispatch._adapted(lambda *given: seen.append(given[2]), call, x, bias)(x, weight, bias)
+    assert seen[0].is_contiguous()

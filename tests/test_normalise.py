@@ -234,8 +234,6 @@ def test_agrees_with_torch(
     op, extent, k, groups, c, batched, has_bias, stride, padding, output_padding, dilation
 ):
     """A call becomes a problem exactly where torch accepts it, and the problem's output is torch's."""
-    if is_transposed(op) and isinstance(padding, str):
-        padding = len(padding)
     x, weight = tensors(op, c=c, extent=extent, k=k, groups=groups)
     bias = torch.zeros(c[1]) if has_bias else None
     x = x if batched else x[0]
@@ -281,3 +279,12 @@ def test_precision_follows_the_newer_setting():
             assert allow_tf32() == allowed
     finally:
         torch.backends.cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_transposed_has_no_named_padding(padding):
+    """Torch takes no named padding for transposed operations."""
+    assert isinstance(
+        normalised("conv_transpose1d", torch.zeros(1, 2, 5), torch.zeros(2, 3, 3), None, 1, padding, 0, 1, 1),
+        str,
+    )

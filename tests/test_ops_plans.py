@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 import tunedb
@@ -26,7 +27,7 @@ class Planner:
 
     def made(self, op, *tensors_and_sizes):
         self.asked.append((op, tensors_and_sizes[3:]))
-        return Plan(self.run, 0, "a test's")
+        return Plan(self.run, 0, "a test's", tensors_and_sizes[3:])
 
     def run(self, *_):
         self.ran += 1
@@ -191,3 +192,44 @@ def test_explain_runs_nothing(planner, shelf):
     x, weight, _ = tensors("conv2d")
     assert tunedb.explain("conv2d", x.to("meta"), weight.to("meta"), device="h200")
     assert not planner.asked
+
+
+def test_forward_mode_derivatives(planner):
+    """A dual number keeps its tangent: torch's own operation sees it."""
+    x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
+    with forward_ad.dual_level():
+        out = tunedb.conv1d(forward_ad.make_dual(x, torch.ones_like(x)), weight)
+        assert forward_ad.unpack_dual(out).tangent is not None
+    assert planner.ran == 0
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"stride": 1.0},
+        {"stride": True},
+        {"dilation": (1.0,)},
+        {"groups": True},
+        {"groups": 1.0},
+        {"padding": False},
+    ],
+)
+def test_equal_is_not_the_same(planner, sizes):
+    """1.0 and True equal 1, but torch refuses them: they find no plan, and leave none behind."""
+    x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
+    tunedb.conv1d(x, weight, dilation=(1,))
+    tunedb.conv1d(x, weight)
+    with pytest.raises(TypeError):
+        functional.conv1d(x, weight, **sizes)
+    with pytest.raises(TypeError):
+        tunedb.conv1d(x, weight, **sizes)
+
+
+def test_explain_says_a_sentence(shelf):
+    """A refusal ends in one full stop, and an argument given twice is refused."""
+    x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
+    with pytest.raises(tunedb.ProblemError) as raised:
+        tunedb.explain("conv1d", x, weight, stride=0, device="4090")
+    assert not str(raised.value).endswith("..")
+    with pytest.raises((tunedb.ProblemError, TypeError)):
+        tunedb.explain("conv1d", x, weight, None, 1, stride=2, device="4090")

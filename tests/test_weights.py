@@ -267,3 +267,12 @@ def test_clear():
     weight.data.mul_(2)
     counter.packer.clear()
     assert torch.equal(counter.packer(weight), torch.full((3,), 4.0))
+
+
+@pytest.mark.parametrize("op", ["conv1d", "conv_transpose1d"])
+def test_packed_weights_are_aligned(op):
+    """A packed weight is memory of its own, aligned as compiled code takes it to be, even where packing moves nothing."""
+    weight = torch.ones(40)[1:17].view(16, 1, 1)
+    packed = tap_major(problem(op, c=(16, 16), k=1, groups=16))(weight)
+    assert packed.data_ptr() % 16 == 0
+    assert packed.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr()

@@ -146,9 +146,9 @@ def _usage(cubin: bytes) -> tuple[int | None, int | None]:
         file.write(cubin)
         file.flush()
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 (a tool of Triton's wheel or of CUDA)
                 [tool, "-res-usage", file.name], capture_output=True, text=True, timeout=60, check=True
-            )  # noqa: S603 (a tool of Triton's wheel or of CUDA)
+            )
         except (OSError, subprocess.SubprocessError):
             return None, None
     return parse_usage(done.stdout)

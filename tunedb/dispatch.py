@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     run: "Callable[[Tensor, Tensor, Tensor | None], Tensor] | None"
     device_index: int  # of the CUDA device, -1 for none
     why: str
+    sizes: tuple[Any, ...]  # the very objects that the plan was made for
 
 
 def made(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
@@ -30,16 +31,16 @@ def made(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: 
     then answers, and the plan says why. `sizes` are stride, padding, output_padding, groups, dilation.
     """
     if not x.is_cuda or _emulated():
-        return Plan(None, -1, f"torch answers on {x.device.type}")
+        return Plan(None, -1, f"torch answers on {x.device.type}", sizes)
     if x.numel() == 0 or weight.numel() == 0:
-        return Plan(None, -1, "torch answers for empty tensors")
+        return Plan(None, -1, "torch answers for empty tensors", sizes)
     call = normalised(op, x, weight, bias, *sizes)
     if isinstance(call, str):
-        return Plan(None, -1, call)
+        return Plan(None, -1, call, sizes)
     index = x.device.index
     found = lookup.answer(call.problem, current(index))
     if found.kernel == "aten":
-        return Plan(None, index, found.reason)
+        return Plan(None, index, found.reason, sizes)
     try:
         run = _loaded(found, call, index)
     except Exception as error:  # noqa: BLE001 (a compiler, a driver: torch can still answer)
@@ -51,8 +52,8 @@ def made(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: 
             TunedbWarning,
             stacklevel=3,
         )
-        return Plan(None, index, f"{found.kernel} failed to load: {error}")
-    return Plan(_adapted(run, call, x), index, found.reason)
+        return Plan(None, index, f"{found.kernel} failed to load: {error}", sizes)
+    return Plan(_adapted(run, call, x, bias), index, found.reason, sizes)
 
 
 def _emulated() -> bool:
@@ -68,7 +69,9 @@ def _loaded(found: lookup.Answer, call: Call, index: int) -> Run:
         return load(found.kernel).plan(call.problem, found.config, launch.launcher)
 
 
-def _adapted(run: Run, call: Call, x: "Tensor") -> "Callable[[Tensor, Tensor, Tensor | None], Tensor]":
+def _adapted(
+    run: Run, call: Call, x: "Tensor", bias: "Tensor | None"
+) -> "Callable[[Tensor, Tensor, Tensor | None], Tensor]":
     """Return the run for inputs as they come: without a batch, unevenly padded, not dense.
 
     Which of these a call needs is part of its signature, so the usual call needs no test at all.
@@ -78,14 +81,16 @@ def _adapted(run: Run, call: Call, x: "Tensor") -> "Callable[[Tensor, Tensor, Te
     layout = torch.contiguous_format
     if call.problem.layout == "channels_last":
         layout = torch.channels_last if call.problem.rank == 2 else torch.channels_last_3d
-    if call.batched and not call.pad and x.is_contiguous(memory_format=layout):
+    dense = x.is_contiguous(memory_format=layout) and (bias is None or bias.is_contiguous())
+    if call.batched and not call.pad and dense:
         return run
 
     def adapted(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
         batch = x if call.batched else x.unsqueeze(0)
         if call.pad:
             batch = torch.nn.functional.pad(batch, call.pad)
-        out: Tensor = run(batch.contiguous(memory_format=layout), weight, bias)
+        flat = None if bias is None else bias.contiguous()
+        out: Tensor = run(batch.contiguous(memory_format=layout), weight, flat)
         return out if call.batched else out.squeeze(0)
 
     return adapted

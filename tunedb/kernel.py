@@ -96,11 +96,9 @@ class Kernel(Protocol):
 @functools.cache
 def names() -> tuple[str, ...]:
     """Return the names of the installed kernels, in alphabetical order, without importing them."""
-    found = []
-    for entry in files("tunedb.kernels").iterdir():
-        if entry.name.endswith(".py") and "\nOPS" in entry.read_text(encoding="utf-8"):
-            found.append(entry.name.removesuffix(".py"))
-    return tuple(sorted(found))
+    modules = [entry for entry in files("tunedb.kernels").iterdir() if entry.name.endswith(".py")]
+    defining = [entry.name for entry in modules if "\nOPS" in entry.read_text(encoding="utf-8")]
+    return tuple(sorted(name.removesuffix(".py") for name in defining))
 
 
 @functools.cache

@@ -151,7 +151,8 @@ class Ledger:
             )
             return
         record = self._record(final, best)
-        top = [Candidate(*tried[:2], _stored(tried.measurement)) for tried in final.finalists]
+        best_first = sorted(final.finalists, key=_rank)
+        top = [Candidate(*tried[:2], _stored(tried.measurement)) for tried in best_first]
         if not self._store.put(record, top):
             self._progress.note(
                 f"{self.labels[problem]}: the database keeps its better record; the {record.provenance} one is in the history."
@@ -274,6 +275,11 @@ def from_result(result: Mapping[str, Any]) -> tuple[Record, list[Candidate]]:
     return record, [
         Candidate(kernel, config, Measurement(**given)) for kernel, config, given in result["top"]
     ]
+
+
+def _rank(tried: Tried) -> tuple[bool, float]:
+    """Order finalists by the final pass, those that failed it last."""
+    return tried.measurement.status != "ok", tried.measurement.time_us or 0.0
 
 
 def _stored(measurement: Measurement) -> Measurement:

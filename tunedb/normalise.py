@@ -51,6 +51,8 @@ def normalised(
     sizes = {"stride": stride, "output_padding": output_padding, "dilation": dilation}
     lists = {name: _per_axis(size, axes) for name, size in sizes.items()}
     dil = lists["dilation"]
+    if isinstance(padding, str) and is_transposed(op):
+        return f"a {op} takes no named padding"
     if isinstance(padding, str):
         pads, pad = _named_padding(padding, weight.shape[2:], lists["stride"], dil)
     else:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._C import _functorch, _len_torch_dispatch_stack
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from tunedb import dispatch, normalise
@@ -61,6 +62,7 @@ def _answer(
             torch.is_grad_enabled()
             and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
         )
+        or forward_ad._current_level >= 0
         or torch.is_autocast_enabled()
         or _functorch.peek_interpreter_stack() is not None
         or _len_torch_dispatch_stack()
@@ -77,6 +79,11 @@ def _answer(
         plan = _plans.get(key)
     except (AttributeError, TypeError):
         return _unkeyed(op, torch_answer, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    sizes = (stride, padding, output_padding, groups, dilation)
+    # 1.0 and True are keys equal to 1, but torch refuses them. The sizes that made the plan need no second look,
+    # and a module passes the same ones in every call.
+    if (plan is None or not _identical(plan.sizes, sizes)) and not _integral(sizes):
+        return torch_answer()
     if plan is None:
         plan = dispatch.made(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
         if len(_plans) >= PLANS_LIMIT:
@@ -90,6 +97,24 @@ def _answer(
         with torch.cuda.device(plan.device_index):
             return run(x, weight, bias)
     return run(x, weight, bias)
+
+
+def _identical(ones: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    return (
+        ones[0] is others[0]
+        and ones[1] is others[1]
+        and ones[2] is others[2]
+        and ones[3] is others[3]
+        and ones[4] is others[4]
+    )
+
+
+def _integral(sizes: tuple[Any, ...]) -> bool:
+    """Return whether every size is an int, a tuple of ints, or a name of padding."""
+    return all(
+        type(size) in {int, str} or (isinstance(size, tuple) and all(type(one) is int for one in size))
+        for size in sizes
+    )
 
 
 def _unkeyed(
@@ -292,7 +317,12 @@ def explain(
         "groups": 1,
         "dilation": 1,
     }
-    given |= dict(zip(names, args, strict=False)) | kwargs
+    positional = dict(zip(names, args, strict=False))
+    if twice := positional.keys() & kwargs.keys():
+        raise ProblemError(
+            f"an argument must be given once, but got {', '.join(sorted(twice))} by position and by name."
+        )
+    given |= positional | kwargs
     if len(args) > len(names) or set(given) != {*names, "output_padding"}:
         raise ProblemError(
             f"a {op} takes {', '.join(names)} after input and weight, but got {len(args)} arguments and {', '.join(kwargs) or 'no names'}."
@@ -302,7 +332,7 @@ def explain(
         given["groups"], given["dilation"],
     )  # fmt: skip
     if isinstance(call, str):
-        raise ProblemError(f"torch answers this call itself: {call}.")
+        raise ProblemError(f"torch answers this call itself: {call.removesuffix('.')}.")
     if device is None and not input.is_cuda:
         raise DeviceError(f"device must be named for tensors on {input.device.type}, as in device='4090'.")
     return explain_problem(call.problem, current(input.device.index) if device is None else by_slug(device))

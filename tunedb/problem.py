@@ -168,7 +168,7 @@ def checked(problem: Problem) -> Problem:
             raise ProblemError(f"{field} must be one of {', '.join(allowed)}, but got {value!r}.")
     for field in Problem._fields[4:]:
         value = getattr(problem, field)
-        least = 0 if field == "n" or field == "bias" or "padding" in field else 1
+        least = 0 if field in {"n", "bias"} or "padding" in field else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ProblemError(f"{field} must be an integer of at least {least}, but got {value!r}.")
     if problem.bias > 1:

@@ -66,4 +66,8 @@ class Record(NamedTuple):
 
     def row(self) -> dict[str, Any]:
         """Return the columns of the view `winners`."""
-        return {"device": self.device, **self.problem._asdict(), **dict(zip(self._fields[2:], self[2:], strict=True))}
+        return {
+            "device": self.device,
+            **self.problem._asdict(),
+            **dict(zip(self._fields[2:], self[2:], strict=True)),
+        }

@@ -112,10 +112,13 @@ def k_major(problem: Problem, *, rounded: bool) -> Packer:
 
 def tap_major(problem: Problem) -> Packer:
     """Return a packer to [taps, c_out] for depthwise weights, whose groups have one input channel."""
+    import torch
+
     taps = math.prod(problem.kernel)
 
     def pack(weight: "Tensor") -> "Tensor":
-        return weight.reshape(problem.c_out, taps).t().contiguous()
+        # A copy even where nothing moves: the user's own weight may start at an address that is not aligned.
+        return weight.reshape(problem.c_out, taps).t().clone(memory_format=torch.contiguous_format)
 
     return Packer(pack)
 

@@ -44,6 +44,10 @@ class Yardstick:
         self.problem = problem
         self._place = clock.place
         self.tensors = make_tensors(problem, clock.place)
+        # Torch keeps one cuDNN plan for both modes, whichever came first, by shapes, layouts and alignments
+        # up to 32 bytes: in the mode that came second it would only repeat the other's choice.
+        other = self.tensors._replace(weight=_aligned_to_16(self.tensors.weight))
+        self._of_mode = {True: self.tensors, False: other}
         self._part = choose_part(problem)
         self._exact = reference(problem, *self.tensors, self._part)
         self._theirs, deviations = self._torch_results()
@@ -63,6 +67,11 @@ class Yardstick:
     def torch_call(self) -> "Callable[[], Tensor]":
         """Torch's own convolution, in the faster of its two modes."""
         return self._call(self._searched)
+
+    @property
+    def torch_tensors(self) -> Tensors:
+        """The same tensors, as torch has them in that mode: its plans know them by their alignment."""
+        return self._of_mode[self._searched]
 
     def settings(self) -> "AbstractContextManager[None]":
         """Return torch's settings under which it is fastest, in the problem's precision."""
@@ -108,15 +117,11 @@ class Yardstick:
         module = load("aten")
         run = module.plan(self.problem, module.Config(), _no_launch)
         tf32 = self.problem.precision == "tf32"
-        x, weight, bias = self.tensors
-        if not searched:
-            # Torch keeps one cuDNN plan for both modes, whichever came first, by shapes, layouts and alignments
-            # up to 32 bytes: in the mode that came second it would only repeat the other's choice.
-            weight = _aligned_to_16(weight)
+        tensors = self._of_mode[searched]
 
         def call() -> "Tensor":
             with _cudnn(searched, tf32):
-                result: Tensor = run(x, weight, bias)
+                result: Tensor = run(*tensors)
             return result
 
         return call
