@@ -1,0 +1,76 @@
+"""Make db/<device>.sqlite of the databases that sweeps wrote.
+
+    python scripts/ship.py --device h200 --provenance measured out/kernelbench.sqlite out/models.sqlite
+
+Takes the records of that device and provenance whose kernels are unchanged since, the last file's where two have
+the same problem, each with its candidates best first, and the suites that come with tunedb. The file is written
+beside the old one and takes its place only when it is whole. The last line of stdout is one JSON object.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunedb.database import Database
+from tunedb.listing import is_stale
+from tunedb.record import PROVENANCES
+from tunedb.rows import Candidate
+from tunedb.store import Store
+from tunedb.suite import load_suite, shipped_suites
+
+SHIPPED = Path(__file__).resolve().parents[1] / "db"
+
+
+def main() -> int:
+    arguments = parsed(sys.argv[1:])
+    target = arguments.out or SHIPPED / f"{arguments.device}.sqlite"
+    fresh = target.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    kept: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    with Store(fresh) as store:
+        for name in sorted(shipped_suites()):
+            store.add_suite(name, load_suite(name))
+        for path in arguments.sources:
+            source = Database(path)
+            for record in sorted(source.records(), key=lambda record: record.problem):
+                if record.device != arguments.device:
+                    left["other device"] += 1
+                elif record.provenance != arguments.provenance:
+                    left[record.provenance] += 1
+                elif is_stale(record):
+                    left["stale"] += 1
+                else:
+                    top = sorted(source.top(record.problem, record.device), key=rank)
+                    kept[record.kernel] += store.put(record, top)
+            source.close()
+    if not kept:
+        fresh.unlink()
+        sys.exit(
+            f"no {arguments.provenance} record for {arguments.device} is worth shipping: left aside {dict(left)}."
+        )
+    fresh.replace(target)
+    print(json.dumps({"file": target.name, "records": kept.total(), "by_kernel": kept, "left_aside": left}))
+    return 0
+
+
+def rank(candidate: Candidate) -> tuple[bool, float]:
+    return candidate.measurement.status != "ok", candidate.measurement.time_us or 0.0
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sources", type=Path, nargs="+", help="databases that sweeps wrote")
+    parser.add_argument("--device", required=True, help="slug of the GPU")
+    parser.add_argument("--provenance", required=True, choices=PROVENANCES)
+    parser.add_argument("--out", type=Path, help="the file to write (default: db/<device>.sqlite)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
