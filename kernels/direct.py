@@ -140,10 +140,13 @@ def direct(
             + t_w * AXIS_W.hop
         )
         x_ptrs = x_base + ((d * in_h + h) * in_w + w) * stride_xs
+        # A sum of its own for each tap: rounding grows with the length of a sum, and torch sums in blocks too.
+        part = tl.zeros((BLOCK_N, BLOCK_W), dtype=tl.float32)
         for channel in range(C_IN):
             x = tl.load(x_ptrs + channel * stride_xc, mask=ok, other=0.0).to(tl.float32)
             weight = tl.load(w_ptrs + k * C_IN + channel, mask=n_ok, other=0.0).to(tl.float32)
-            acc += place(weight, 0) * place(x, 1)
+            part += place(weight, 0) * place(x, 1)
+        acc += part
 
     c_out = group * C_OUT + offs_n
     if HAS_BIAS:

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from tunedb import files
-from tunedb.contract import SLACK, summation_error
+from tunedb.contract import ROUNDING, SLACK
 from tunedb.database import Database
 from tunedb.device import by_slug, floor_us
 from tunedb.kernel import config_from_json, load, names
@@ -99,7 +99,7 @@ def test_figures(slug):
         if record.provenance == "measured":
             assert record.time_us_low <= record.time_us <= record.time_us_high
             assert record.time_us <= 1.03 * record.aten_us, record
-            assert record.error <= max(SLACK * record.aten_error, summation_error(record.problem)), record
+            assert record.error <= max(SLACK * record.aten_error, ROUNDING), record
             assert record.cudnn
             assert record.driver
         else:

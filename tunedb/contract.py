@@ -3,16 +3,16 @@
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from tunedb.problem import Problem
 from tunedb.reference import Deviation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CHUNK", "SLACK", "Contract", "disagreement", "summation_error"]
+__all__ = ["CHUNK", "ROUNDING", "SLACK", "Contract", "disagreement"]
 
 SLACK = 1.1  # times torch's own error against float64
 LARGEST_SLACK = 4.0  # times torch's own largest error: single elements vary more than the norm
+ROUNDING = 2.0**-25  # relative error of storing an exact result as float32: nothing can be asked to be better
 CHUNK = 1 << 27  # elements compared at a time: two float32 temporaries of 0.5 GB
 
 
@@ -21,16 +21,15 @@ class Contract(NamedTuple):
 
     aten: Deviation  # torch's result against float64, on the part that has a reference
     scale: float  # root mean square of the reference
-    rounding: float  # relative error of the plainest float32 sum, see summation_error
 
     @property
     def error_limit(self) -> float:
-        return max(SLACK * self.aten.error, self.rounding)
+        return max(SLACK * self.aten.error, ROUNDING)
 
     @property
     def largest_limit(self) -> float:
         # An element of many is up to about six deviations off; 8 leaves room for unequal rows.
-        return max(LARGEST_SLACK * self.aten.largest, 8 * self.rounding * self.scale)
+        return max(LARGEST_SLACK * self.aten.largest, 8 * ROUNDING * self.scale)
 
     def breach(self, given: Deviation) -> str:
         """Return why a result's deviation from float64 is too large, or an empty string."""
@@ -51,26 +50,13 @@ class Contract(NamedTuple):
         """
         if not math.isfinite(apart.error):
             return "the output has NaN or infinite elements, or elements that were never written"
-        error = 2 * (given.error + self.aten.error) + self.rounding
-        largest = 2 * (given.largest + self.aten.largest) + 8 * self.rounding * self.scale
+        error = 2 * (given.error + self.aten.error) + ROUNDING
+        largest = 2 * (given.largest + self.aten.largest) + 8 * ROUNDING * self.scale
         if apart.error > error:
             return f"the whole output must be within {error:.3g} of torch's, but is {apart.error:.3g} away"
         if apart.largest > largest:
             return f"no element of the whole output may be further than {largest:.3g} from torch's, but one is {apart.largest:.3g} away"
         return ""
-
-
-def summation_error(problem: Problem) -> float:
-    """Return the relative error of summing a problem's products one after another in float32.
-
-    Half a unit in the last place for storing the result, and for K additions about 0.29 sqrt(K) units of
-    2^-24 (each rounds a partial sum that grows like a random walk). Orders of summation differ by as much,
-    so that much is allowed even where torch sums in blocks: 5e-7 for K = 576. For 16-bit types and TF32 it
-    is far below torch's own error and decides nothing.
-    """
-    outputs = problem.n * problem.c_out * math.prod(problem.out_extents)
-    products = max(1.0, problem.flops / (2 * max(outputs, 1)))
-    return float(2.0**-24 * (0.5 + 0.35 * math.sqrt(products)))
 
 
 def disagreement(out: "Tensor", theirs: "Tensor") -> Deviation:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tunedb.contract import Contract, disagreement, summation_error
+from tunedb.contract import Contract, disagreement
 from tunedb.kernel import load
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -54,7 +54,6 @@ class Yardstick:
         self._contract = Contract(
             aten=min(deviations.values()),
             scale=float(self._exact.norm()) / math.sqrt(max(1, self._exact.numel())),
-            rounding=summation_error(problem),
         )
         self.aten_error = self._contract.aten.error
         self._searched, times = self._time_torch(clock)
