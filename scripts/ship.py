@@ -9,13 +9,15 @@ beside the old one and takes its place only when it is whole. The last line of s
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tunedb.database import Database
-from tunedb.listing import is_stale
 from tunedb.record import PROVENANCES
 from tunedb.rows import Candidate
 from tunedb.store import Store
@@ -29,23 +31,21 @@ def main() -> int:
     target = arguments.out or SHIPPED / f"{arguments.device}.sqlite"
     fresh = target.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    kept: Counter[str] = Counter()
+    kept: dict[tuple[Any, ...], str] = {}
     left: Counter[str] = Counter()
-    with Store(fresh) as store:
+    with Store(fresh) as store, tempfile.TemporaryDirectory() as folder:
         for name in sorted(shipped_suites()):
             store.add_suite(name, load_suite(name))
         for path in arguments.sources:
-            source = Database(path)
+            source = Database(pruned(path, Path(folder), left))
             for record in sorted(source.records(), key=lambda record: record.problem):
                 if record.device != arguments.device:
                     left["other device"] += 1
                 elif record.provenance != arguments.provenance:
                     left[record.provenance] += 1
-                elif is_stale(record):
-                    left["stale"] += 1
                 else:
                     top = sorted(source.top(record.problem, record.device), key=rank)
-                    kept[record.kernel] += store.put(record, top)
+                    kept[record.problem] = record.kernel if store.put(record, top) else kept[record.problem]
             source.close()
     if not kept:
         fresh.unlink()
@@ -53,8 +53,25 @@ def main() -> int:
             f"no {arguments.provenance} record for {arguments.device} is worth shipping: left aside {dict(left)}."
         )
     fresh.replace(target)
-    print(json.dumps({"file": target.name, "records": kept.total(), "by_kernel": kept, "left_aside": left}))
+    print(
+        json.dumps(
+            {
+                "file": target.name,
+                "records": len(kept),
+                "by_kernel": Counter(kept.values()),
+                "left_aside": left,
+            }
+        )
+    )
     return 0
+
+
+def pruned(path: Path, folder: Path, left: Counter[str]) -> Path:
+    """Return a copy without the records and candidates whose kernels have changed since."""
+    copy = Path(shutil.copy(path, folder))
+    with Store(copy) as store:
+        left["stale"] += store.prune_stale()
+    return copy
 
 
 def rank(candidate: Candidate) -> tuple[bool, float]:
