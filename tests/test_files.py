@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 import warnings
 
 import pytest
@@ -108,3 +109,14 @@ def test_a_forked_child_opens_its_own(shelf, record):
             found = opened("h200")
             os._exit(0 if found[0] is not file and found[0].record(record.problem, "h200") == record else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_inference_needs_no_platformdirs(monkeypatch, tmp_path):
+    """Where platformdirs is missing, the user's file is where the XDG convention has it."""
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    monkeypatch.delenv("TUNEDB_PATH", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert files.user_files() == [tmp_path / "tunedb" / "tunedb.sqlite"]
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.user_files() == [tmp_path / ".local" / "share" / "tunedb" / "tunedb.sqlite"]

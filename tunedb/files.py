@@ -42,8 +42,14 @@ def user_files() -> list[Path]:
     named = [Path(part) for part in os.environ.get("TUNEDB_PATH", "").split(os.pathsep) if part]
     if named:
         return named
-    from platformdirs import user_data_path
-
+    try:
+        from platformdirs import user_data_path
+    except ImportError:  # it only says where: no reason for an inference to fail
+        return [
+            Path(
+                os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "tunedb", "tunedb.sqlite"
+            )
+        ]
     return [user_data_path("tunedb", appauthor=False) / "tunedb.sqlite"]
 
 
