@@ -183,6 +183,28 @@ def test_other_device(shelf, record):
     assert answer(record.problem, H200).record.problem == record.problem
 
 
+def test_prediction_yields_to_torch_measured_elsewhere(shelf, record):
+    """Where torch won the problem on a measured device, it answers instead of a kernel that is only predicted here."""
+    ada = by_slug("4090")
+    predicted = record._replace(
+        device="4090", provenance="predicted", aten_us=None, error=None, aten_error=None
+    )
+    shelf.put(predicted, ship="4090")
+    shelf.put(record, ship="h200")
+    assert answer(record.problem, ada)[:2] == ("exact", "fake")
+    torch_won = record._replace(kernel="aten", config="{}", kernel_hash="aten", time_us=150.0, aten_us=150.0)
+    shelf.put(torch_won, ship="h200")
+    found = answer(record.problem, ada)
+    assert found[:2] == ("other-device", "aten")
+    assert found.reason.startswith("fake is only predicted on 4090")
+    shelf.put(torch_won._replace(problem=record.problem._replace(n=17)), ship="h200")
+    shelf.put(record, ship="h200")
+    assert answer(record.problem, ada)[:2] == ("exact", "fake")
+    shelf.put(torch_won, ship="h200")
+    shelf.put(predicted._replace(provenance="measured", aten_us=200.0, error=3e-4, aten_error=3e-4))
+    assert answer(record.problem, ada)[:2] == ("exact", "fake")
+
+
 def test_other_device_must_be_valid_here(shelf, record):
     """A config that needs more shared memory than this device has is not borrowed."""
     shelf.put(record._replace(config='{"BLOCK":128,"ORDER":"m"}'), ship="h200")

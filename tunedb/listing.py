@@ -28,7 +28,7 @@ class Count(NamedTuple):
     records: int
     measured: int
     predicted: int  # or by proxy
-    wins: int  # another kernel than aten won
+    wins: int  # another kernel than aten won, aten's time being known
     speedup: float | None  # geometric mean of aten's time over the record's, of one run
     stale: int
 
@@ -60,7 +60,8 @@ def counts_table(counts: Sequence[Count]) -> str:
     for path in dict.fromkeys(row.path for row in counts):
         rows = [
             (
-                row.device, row.op, str(row.records), str(row.measured), str(row.predicted), str(row.wins),
+                row.device, row.op, str(row.records), str(row.measured), str(row.predicted),
+                "" if row.speedup is None else str(row.wins),
                 "" if row.speedup is None else f"{row.speedup:.2f}", str(row.stale),
             )
             for row in counts
@@ -157,7 +158,7 @@ def _count(path: Path, device: str, op: str, records: list[Record]) -> Count:
     ratios = [log(record.aten_us / record.time_us) for record in records if record.aten_us]
     return Count(
         path, device, op, len(records), provenances["measured"], len(records) - provenances["measured"],
-        sum(record.kernel != "aten" for record in records),
+        sum(record.kernel != "aten" and record.aten_us is not None for record in records),
         exp(sum(ratios) / len(ratios)) if ratios else None, sum(map(is_stale, records)),
     )  # fmt: skip
 

@@ -44,12 +44,15 @@ def answer(problem: Problem, device: Device) -> Answer:
     other-device: the same from other devices' files, those of the same compute capability first.
     default: the default config of the kernel that won the nearest measured problem of the class by WIN times.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
+    A record that is only predicted knows nothing of torch's own time: where torch won the same problem when it was
+    measured on another device, that answers in its place.
     Raises nothing for what files hold: at most one TunedbWarning a file.
     """
     own = opened(device.slug)
     notes: list[str] = []
     found = _exact(problem, device, own, notes) or _near(problem, device, own)
-    found = found or _elsewhere(problem, device, [*own, *opened_elsewhere(device.slug)])
+    if found is None or _only_predicted(found):
+        found = _elsewhere_instead(found, problem, device, own)
     found = found or _default(problem, device, own)
     if found is None:
         found = Answer(
@@ -123,6 +126,24 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
                 _why_near(problem, found.record, device),
             )
     return None
+
+
+def _only_predicted(found: Answer) -> bool:
+    return found.record is not None and found.record.provenance == "predicted"
+
+
+def _elsewhere_instead(
+    found: Answer | None, problem: Problem, device: Device, own: list[Database]
+) -> Answer | None:
+    """Return other devices' answer where there is none, or where it is torch's and the one here is a prediction."""
+    other = _elsewhere(problem, device, [*own, *opened_elsewhere(device.slug)])
+    if found is None or other is None or other.record is None:
+        return found or other
+    same = other.record.problem == problem and other.record.provenance == "measured"
+    if other.kernel != "aten" or not same:
+        return found
+    reason = f"{found.kernel} is only predicted on {device.slug}, untimed against torch; {other.reason}"
+    return other._replace(reason=reason)
 
 
 def _default(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
