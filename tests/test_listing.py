@@ -17,13 +17,13 @@ def test_count(shelf, record):
     path = shelf.put(record, aten, old, record._replace(device="4090", provenance="predicted", aten_us=None))
     rows = count([path])
     assert [row[1:] for row in rows] == [
-        ("4090", "conv_transpose2d", 1, 0, 1, 1, None, 0),
+        ("4090", "conv_transpose2d", 1, 0, 1, 0, None, 0),  # a prediction beats nothing
         ("h200", "conv_transpose2d", 3, 3, 0, 2, pytest.approx(2.0), 1),
     ]
     assert counts_table(rows).splitlines() == [
         str(path),
         "device  op                records  measured  predicted  beat aten  speed-up  stale",
-        "4090    conv_transpose2d        1         0          1          1                0",
+        "4090    conv_transpose2d        1         0          1                           0",
         "h200    conv_transpose2d        3         3          0          2      2.00      1",
     ]
 
