@@ -15,6 +15,7 @@ from tunedb.errors import (
     TunedbError,
     TunedbWarning,
 )
+from tunedb.explanation import explain
 from tunedb.ops import (
     clear,
     conv1d,
@@ -23,7 +24,6 @@ from tunedb.ops import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
-    explain,
 )
 
 __version__ = "0.1.0"

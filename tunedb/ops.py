@@ -7,14 +7,13 @@ from torch._C import _functorch, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from tunedb import dispatch, normalise
+from tunedb import dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from tunedb.explanation import Explanation
 
 __all__ = [
     "clear",
@@ -24,7 +23,6 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
-    "explain",
 ]
 
 Size = int | tuple[int, ...] | list[int]
@@ -287,55 +285,6 @@ def conv_transpose3d(
         groups,
         dilation,
     )
-
-
-def explain(
-    op: str, input: "Tensor", weight: "Tensor", *args: Any, device: str | None = None, **kwargs: Any
-) -> "Explanation":
-    """Say how a call would be answered: which tier, from which record, why, and what time to expect.
-
-    `op` is the operation's name; tensors and further arguments are as for the operation. `device` names a GPU
-    other than the one the tensors are on, which may then be on the CPU or on "meta".
-    Raises ProblemError: for arguments that tunedb cannot answer or torch would refuse, with the reason.
-    Raises DeviceError: for an unknown device, or for tensors on no GPU where `device` is left out.
-    """
-    from tunedb.device import by_slug, current
-    from tunedb.errors import DeviceError, ProblemError
-    from tunedb.explanation import explain_problem
-    from tunedb.problem import OPS, is_transposed
-
-    if op not in OPS:
-        raise ProblemError(f"op must be one of {', '.join(OPS)}, but got {op!r}.")
-    names: tuple[str, ...] = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
-    if not is_transposed(op):
-        names = ("bias", "stride", "padding", "dilation", "groups")
-    given: dict[str, Any] = {
-        "bias": None,
-        "stride": 1,
-        "padding": 0,
-        "output_padding": 0,
-        "groups": 1,
-        "dilation": 1,
-    }
-    positional = dict(zip(names, args, strict=False))
-    if twice := positional.keys() & kwargs.keys():
-        raise ProblemError(
-            f"an argument must be given once, but got {', '.join(sorted(twice))} by position and by name."
-        )
-    given |= positional | kwargs
-    if len(args) > len(names) or set(given) != {*names, "output_padding"}:
-        raise ProblemError(
-            f"a {op} takes {', '.join(names)} after input and weight, but got {len(args)} arguments and {', '.join(kwargs) or 'no names'}."
-        )
-    call = normalise.normalised(
-        op, input, weight, given["bias"], given["stride"], given["padding"], given["output_padding"],
-        given["groups"], given["dilation"],
-    )  # fmt: skip
-    if isinstance(call, str):
-        raise ProblemError(f"torch answers this call itself: {call.removesuffix('.')}.")
-    if device is None and not input.is_cuda:
-        raise DeviceError(f"device must be named for tensors on {input.device.type}, as in device='4090'.")
-    return explain_problem(call.problem, current(input.device.index) if device is None else by_slug(device))
 
 
 def clear() -> None:
