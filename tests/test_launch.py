@@ -102,10 +102,10 @@ def test_kernels_refuse_what_is_too_large():
 def test_strides_are_torchs(shape, n):
     """Outputs have the strides that torch gives them in either memory format, sizes of 1 and no batch included."""
     full = (n, *shape[1:])
-    assert module._strides(full, "channels_first") == torch.empty(full).stride()
+    assert module.dense_strides(full, "channels_first") == torch.empty(full).stride()
     if len(full) > 3:
         fmt = torch.channels_last if len(full) == 4 else torch.channels_last_3d
-        assert module._strides(full, "channels_last") == torch.empty(full, memory_format=fmt).stride()
+        assert module.dense_strides(full, "channels_last") == torch.empty(full, memory_format=fmt).stride()
 
 
 class Recorder:

@@ -16,6 +16,7 @@ __all__ = [
     "clear",
     "convolution_arguments",
     "convolution_plan",
+    "dense_strides",
     "launch_flaw",
     "launcher",
 ]
@@ -72,7 +73,7 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
 
     shape, dtype = problem.input_shape, getattr(torch, problem.dtype)
     out_shape = problem.output_shape
-    strides = _strides(out_shape, problem.layout)
+    strides = dense_strides(out_shape, problem.layout)
     fast_empty = getattr(getattr(torch._C._dynamo, "guards", None), "_empty_strided_cuda", None)
 
     def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":
@@ -94,7 +95,7 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
     return run
 
 
-def _strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+def dense_strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     """Return the strides of a dense tensor, in elements."""
     order = range(len(shape) - 1, -1, -1)  # from the innermost axis outwards
     if layout == "channels_last":

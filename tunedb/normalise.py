@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from tunedb.errors import ProblemError
 from tunedb.problem import DTYPES, Problem, checked, is_transposed, rank
 
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Call", "allow_tf32", "is_channels_last", "normalised"]
 
 Size = int | Sequence[int]
+
+# Older torch has allow_tf32 only; newer raises where that and the finer settings disagree. Found once: it is read in
+# every call.
+_precision = getattr(torch._C, "_get_fp32_precision_getter", None)
 
 
 class Call(NamedTuple):
@@ -119,9 +125,6 @@ def is_channels_last(tensor: "Tensor") -> bool:
 
 def allow_tf32() -> bool:
     """Return whether torch lets a float32 convolution use TF32, by whichever of its settings is in force."""
-    import torch
-
-    getter = getattr(torch._C, "_get_fp32_precision_getter", None)
-    if getter is not None:
-        return bool(getter("cuda", "conv") == "tf32")
+    if _precision is not None:
+        return bool(_precision("cuda", "conv") == "tf32")
     return bool(torch.backends.cudnn.allow_tf32)

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from tunedb import dispatch
+from tunedb.normalise import allow_tf32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,6 @@ PLANS_LIMIT = 4096
 _plans: dict[tuple[Any, ...], dispatch.Plan] = {}
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
-_precision = getattr(torch._C, "_get_fp32_precision_getter", None)
 _tracing = torch._C._get_tracing_state
 _device_index = getattr(torch._C, "_cuda_getDevice", None)
 
@@ -72,7 +72,7 @@ def _answer(
             op, x.shape, x.stride(), x.dtype, x.device, weight.shape, weight.stride(), weight.dtype, weight.device,
             None if bias is None else (bias.shape, bias.stride(), bias.dtype, bias.device),
             stride, padding, output_padding, groups, dilation,
-            _precision("cuda", "conv") if _precision is not None else torch.backends.cudnn.allow_tf32,
+            allow_tf32(),
         )  # fmt: skip
         plan = _plans.get(key)
     except (AttributeError, TypeError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.contract import Contract, disagreement
 from tunedb.kernel import load
+from tunedb.launch import dense_strides
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.reference import Deviation, choose_part, cut, deviation, reference
@@ -154,9 +155,7 @@ def _empty(shape: tuple[int, ...], layout: str, dtype: Any, place: Any) -> "Tens
     """Return a dense tensor with that order of elements in memory, of any number of dimensions."""
     import torch
 
-    if layout == "channels_first" or len(shape) < 3:
-        return torch.empty(shape, dtype=dtype, device=place)
-    return torch.empty((shape[0], *shape[2:], shape[1]), dtype=dtype, device=place).movedim(-1, 1)
+    return torch.empty_strided(shape, dense_strides(shape, layout), dtype=dtype, device=place)
 
 
 def _aligned_to_16(tensor: "Tensor") -> "Tensor":
