@@ -73,9 +73,15 @@ class Yardstick:
         """The same tensors, as torch has them in that mode: its plans know them by their alignment."""
         return self._of_mode[self._searched]
 
-    def settings(self) -> "AbstractContextManager[None]":
-        """Return torch's settings under which it is fastest, in the problem's precision."""
-        return _cudnn(self._searched, self.problem.precision == "tf32")
+    def torch_in_mode(self, searched: bool) -> "Callable[[], Tensor]":
+        """Return torch's own convolution with cudnn.benchmark on or off, on tensors that have that mode's plan."""
+        return self._call(searched)
+
+    def settings(self, searched: bool | None = None) -> "AbstractContextManager[None]":
+        """Return torch's settings in the problem's precision, cudnn.benchmark as given or as it is fastest."""
+        return _cudnn(
+            self._searched if searched is None else searched, self.problem.precision == "tf32"
+        )
 
     def output(self) -> "Tensor":
         """Return an output in the problem's layout, full of NaN."""
