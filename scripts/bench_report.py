@@ -57,8 +57,13 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "Row":
-        times = {name: (one[0], one[1], one[2]) for name, one in given["times"].items()}
-        return cls(**{**given, "times": times})
+        """Return a row from JSON, rounded to nanoseconds: pages are the same from a run and from its file."""
+        times = {
+            name: (round(one[0], 3), round(one[1], 3), round(one[2], 3))
+            for name, one in given["times"].items()
+        }
+        floor = given["floor_us"] and round(given["floor_us"], 3)
+        return cls(**{**given, "times": times, "floor_us": floor})
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -88,7 +93,7 @@ class Results(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write a line a row, which makes differences between runs readable."""
-        rows = ",\n".join(json.dumps(_rounded(row)) for row in self.rows)
+        rows = ",\n".join(json.dumps(row._asdict()) for row in self.rows)
         head = json.dumps({**self._asdict(), "rows": []}, indent=1)
         path.write_text(head.removesuffix("[]\n}") + f"[\n{rows}\n]\n}}\n", encoding="utf-8")
 
@@ -295,12 +300,6 @@ def _percent(value: float | None) -> str:
 
 def _spread(one: Spread | None) -> str:
     return "" if one is None else f"{one[0]:.1f} ({one[1]:.1f} to {one[2]:.1f})"
-
-
-def _rounded(row: Row) -> dict[str, Any]:
-    times = {name: [round(value, 3) for value in one] for name, one in row.times.items()}
-    floor = None if row.floor_us is None else round(row.floor_us, 3)
-    return {**row._asdict(), "times": times, "floor_us": floor}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmark of all answers to a suite: what takes part, what is refused, and that a run ends as it says."""
 
+import contextlib
 import importlib
 import json
 import time
@@ -43,7 +44,7 @@ class Kernel:
     def __init__(self):
         self.launchers = []
 
-    def valid(self, problem, config, device):
+    def valid(self, _problem, config, device):
         return f"BLOCK must be at most {device.shared_block}." if device.shared_block < config.BLOCK else ""
 
     def plan(self, problem, config, launcher):
@@ -249,18 +250,14 @@ def test_a_slow_compilation_is_ended(script, monkeypatch):
     def hangs(*_, **__):
         def call(*_):
             while True:
-                try:
+                with contextlib.suppress(Exception):
                     time.sleep(60)
-                except Exception:  # noqa: BLE001
-                    pass
 
         return call
 
     monkeypatch.setattr(torch, "compile", hangs)
-    yardstick = script("bench_columns")
     from tunedb.yardstick import Yardstick
 
-    del yardstick
     made = Yardstick(SMALL._replace(op="conv2d"), WallClock(H200))
     start = time.monotonic()
     assert module.torch_compiled(made, 0.2) == "torch.compile took longer than 0.2 s"
@@ -359,7 +356,7 @@ def run(script, monkeypatch, capsys, found, *argv):
 
     def dealt(command, order, gpus, deadline, say):
         asked.append((order, gpus))
-        return {index: one for index, one in found(order).items()}
+        return found(order)
 
     monkeypatch.setattr(module, "dealt", dealt)
     monkeypatch.setattr("sys.argv", ["scripts/bench_kernels.py", *argv])
