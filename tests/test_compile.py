@@ -99,7 +99,8 @@ def test_a_candidate_compiles_for_a_gpu_that_is_absent(fake, slug):
 def test_older_code_is_generated_and_assembled_for_the_gpu():
     """Ada's code for an H200 has mma.sync and no wgmma, as for a 4090, but its machine code is of sm_90."""
     own, ada, older = (
-        compile_.compiled(signature(Config(128, 64, 4)), by_slug(slug)) for slug in ("h200", "4090", "h200-sm89")
+        compile_.compiled(signature(Config(128, 64, 4)), by_slug(slug))
+        for slug in ("h200", "4090", "h200-sm89")
     )
     assert [one.metadata.target.arch for one in (own, ada, older)] == [90, 89, 90]
     for one, instruction in ((own, "wgmma.mma_async"), (ada, "mma.sync"), (older, "mma.sync")):
