@@ -3,7 +3,8 @@
 Children import it by name, so it must be on sys.path. What a trial does depends on its problem and config only:
 conv2d has one smooth landscape, conv_transpose2d two kernels, conv1d one kernel whose every config is a way
 to go wrong, conv3d no kernel, conv_transpose1d cannot be prepared and conv_transpose3d has a buggy bench.
-Torch's time is `c_out` microseconds, and a trial sleeps `n` milliseconds.
+Torch's time is `c_out` microseconds, and a trial sleeps `n` milliseconds. An older generation's code takes twice
+the time.
 """
 
 # ruff: noqa: ARG002 (the kernel protocol gives more than a landscape needs)
@@ -165,12 +166,13 @@ def predict_us(problem, kernel, config, resources, device):
 
 
 class Bench:
-    def __init__(self, problem, device_index):
+    def __init__(self, problem, device_index, *, device):
         if problem.op == "conv_transpose1d":
             os._exit(3)
         if problem.op == "conv_transpose3d":
             raise TypeError("a bench that was written wrongly")
         self.problem = problem
+        self.slower = 2.0 if device.arch else 1.0  # an older generation's code
         self.aten_us = float(problem.c_out)
         self.aten_error = 1e-4
         self.floor_us = 1.0
@@ -197,7 +199,7 @@ class Bench:
             time.sleep(600)
         if mode == "wrong":
             return Measurement("wrong", error=1.0, detail="error 1 against 1e-4")
-        return self._timed(KERNELS[kernel].time_us(parsed))
+        return self._timed(KERNELS[kernel].time_us(parsed) * self.slower)
 
     def _timed(self, time_us):
         return Measurement("ok", time_us, time_us * 0.999, time_us * 1.001, error=1e-4)

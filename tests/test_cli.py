@@ -92,6 +92,18 @@ def test_sweep_of_a_shape(run, swept, tmp_path, problem):
     assert swept[0]["storage"] == str(tmp_path / "a.history.log")
 
 
+def test_sweep_into_two_databases(run, swept, tmp_path):
+    """The database without torch's answers has the suites too, and the GPU's older code is a device like others."""
+    path, own = tmp_path / "a.sqlite", tmp_path / "triton.sqlite"
+    result = run("sweep", "--kernel", "conv1d", "--suite", "kernelbench", "--device", "h200-sm89", "--db", path, "--triton-db", own)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (call,) = swept
+    assert (call["device"].slug, call["db"], call["triton_db"]) == ("h200-sm89", path, own)
+    for file in (path, own):
+        with sqlite3.connect(file) as connection:
+            assert connection.execute("SELECT count(*) FROM suites").fetchone() == (37,)
+
+
 def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
     """A sweep that leaves a problem without an answer ends with status 1."""
     monkeypatch.setattr(

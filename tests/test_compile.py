@@ -1,6 +1,7 @@
 """Compilation without a GPU: what a candidate takes, and what a failure is called."""
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -95,14 +96,44 @@ def test_a_candidate_compiles_for_a_gpu_that_is_absent(fake, slug):
     assert measurement.shared == 0
 
 
-def test_target_and_arch_decide_the_code():
-    """The device's capability is the target; `arch` changes the code that is generated for it."""
-    ours = compile_.compiled(signature(Config(128, 64, 4)), by_slug("h200"))
-    older = compile_.compiled(signature(Config(128, 64, 4)), by_slug("h200"), arch="sm89")
-    assert ours.metadata.target.arch == 90
-    assert older.metadata.target.arch == 90
-    assert "wgmma" in ours.asm["ptx"]
-    assert "wgmma" not in older.asm["ptx"]
+def test_older_code_is_generated_and_assembled_for_the_gpu():
+    """Ada's code for an H200 has mma.sync and no wgmma, as for a 4090, but its machine code is of sm_90."""
+    own, ada, older = (
+        compile_.compiled(signature(Config(128, 64, 4)), by_slug(slug))
+        for slug in ("h200", "4090", "h200-sm89")
+    )
+    assert [one.metadata.target.arch for one in (own, ada, older)] == [90, 89, 90]
+    for one, instruction in ((own, "wgmma.mma_async"), (ada, "mma.sync"), (older, "mma.sync")):
+        assert set(re.findall(r"wgmma\.mma_async|mma\.sync", one.asm["ptx"])) == {instruction}
+    assert ".target sm_90a" in older.asm["ptx"]
+    assert machine(older) == machine(own) != machine(ada)
+
+
+def machine(kernel):
+    """The version and architecture of a cubin: the last field but one of an ELF header of 64 bits, its flags."""
+    return kernel.asm["cubin"][:4], kernel.asm["cubin"][48:52]
+
+
+def test_older_code_keeps_to_the_older_shared_memory(fake):
+    """On an H200 that runs Ada's code a tile beyond 99 KB is dropped, and the launch finds the others compiled."""
+    measurement = candidate("h200-sm89", DIM=128, WARPS=8)
+    assert measurement.status == "out-of-resources"
+    assert "h200-sm89 gives a block 101376" in measurement.detail
+    assert candidate("h200-sm89", DIM=64).shared == candidate("4090", DIM=64).shared
+
+
+def test_older_code_is_a_hit_for_the_launch(fake, monkeypatch):
+    """What a pool compiled for h200-sm89 is what an H200 loads when it is asked for sm89."""
+    from tunedb import device, launch
+
+    assert candidate("h200-sm89", DIM=32).status == "ok"
+    hits = []
+    monkeypatch.setattr(triton.knobs.compilation, "listener", lambda **facts: hits.append(facts["cache_hit"]))
+    monkeypatch.setattr(device, "current", lambda _: by_slug("h200"))
+    monkeypatch.setattr(launch, "_handles", {})
+    loaded = launch._handle(signature(Config(128, 32, 4)), 0, "sm89")
+    assert hits == [True]
+    assert "mma.sync" in loaded.asm["ptx"]
 
 
 def test_what_a_pool_compiled_is_a_hit_for_the_process_that_launches(tmp_path, monkeypatch):

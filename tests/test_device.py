@@ -6,7 +6,7 @@ import torch
 from awkward import problem
 
 from tunedb import device as module
-from tunedb.device import CATALOGUE, Device, by_slug, current, floor_us
+from tunedb.device import CATALOGUE, Device, as_arch, by_slug, current, floor_us, gpu_of
 from tunedb.errors import DeviceError
 from tunedb.suite import load_suite
 
@@ -42,7 +42,8 @@ def test_catalogue():
     for device in CATALOGUE:
         assert re.fullmatch(r"[a-z0-9-]+", device.slug)
         assert device.capability in (89, 90)
-        assert all(value > 0 for value in device[2:-1])
+        assert all(value > 0 for value in device[2:-2])
+        assert (device.gpu, device.arch) == (device.slug, None)
         assert device.shared_block <= device.shared_sm
         assert 1e11 < device.bandwidth < 1e13
         assert device.fp32_rate <= device.tf32_rate < device.half_rate < 1e15
@@ -104,6 +105,43 @@ def test_unknown_slug(slug):
     with pytest.raises(DeviceError, match="must be one of 4090, 4080, l40s, h100, h200 or the GPU at hand") as raised:  # fmt: skip
         by_slug(slug)
     assert repr(slug) in str(raised.value)
+
+
+def test_older_code_on_a_newer_gpu():
+    """It is a device of its own: the same GPU but for name, capability and the older generation's shared memory."""
+    found = as_arch(H200, "sm89")
+    assert found._asdict().items() - H200._asdict().items() == {
+        ("slug", "h200-sm89"), ("name", "NVIDIA H200 (sm_89 code)"), ("capability", 89), ("shared_block", 101376),
+        ("own_capability", 90),
+    }  # fmt: skip
+    assert (found.gpu, found.arch) == ("h200", "sm89")
+    assert by_slug("h200-sm89") == found
+    assert as_arch(by_slug("4090"), "sm80").shared_block == 101376  # of the two limits the smaller
+    given = LAYERS["kb57"].problem("float32", "tf32")
+    assert floor_us(given, found) == floor_us(given, H200)
+
+
+@pytest.mark.parametrize(
+    ("slug", "arch", "allowed"),
+    [
+        ("h200", "sm90", "sm80, sm86, sm89"),
+        ("h200", "sm_89", "sm80, sm86, sm89"),
+        ("4090", "sm89", "sm80, sm86"),
+        ("h200-sm89", "sm80", "none"),
+    ],
+)
+def test_no_older_generation(slug, arch, allowed):
+    """The GPU's own generation, an unknown one and a second one are refused with those that are allowed."""
+    with pytest.raises(DeviceError, match=f"allowed here: {allowed}.*but got '{arch}'"):
+        as_arch(by_slug(slug), arch)
+
+
+@pytest.mark.parametrize(
+    ("slug", "gpu"), [("h200-sm89", "h200"), ("h200", "h200"), ("h200-nvl", "h200-nvl"), ("sm89", "sm89")]
+)
+def test_gpu_of(slug, gpu):
+    """A slug names its GPU, with or without the generation of its code."""
+    assert gpu_of(slug) == gpu
 
 
 def test_current_is_found_by_its_full_name(monkeypatch):

@@ -205,6 +205,18 @@ def test_direct_launch(monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_launch_of_older_code(monkeypatch):
+    """`arch` reaches the handle; without it the GPU runs its own generation's code."""
+    asked = []
+    monkeypatch.setattr(module, "_handle", lambda *what: asked.append(what[1:]) or types.SimpleNamespace(run=None, function=None, packed_metadata=None))  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda _: 0, raising=False)
+    one = signature(problem("conv1d", n=3, c=(4, 6), extents=9, k=3), types.SimpleNamespace(arg_names=NAMES, __name__="fake"))  # fmt: skip
+    launcher(one, arch="sm89")
+    launcher(one)
+    assert asked == [(1, "sm89"), (1, None)]
+
+
 def test_handles_are_shared(monkeypatch):
     """Plans that differ in sizes that are no constants share a loaded kernel; other constants, warps or GPUs do not."""
     pytest.importorskip("triton")
@@ -224,8 +236,10 @@ def test_handles_are_shared(monkeypatch):
         (signature(asked._replace(dtype="float16", precision="ieee")), 0),
         (signature(asked, warps=8), 0),
         (signature(asked), 1),
+        (signature(asked), 0, "sm89"),
     ]
     assert len({id(module._handle(*one)) for one in different} - {id(first)}) == len(different)
+    assert {device.slug for _, device in made} == {"h200", "h200-sm89"}
     module.clear()
     assert module._handle(signature(asked), 0) is not first
     assert len(made) == len(different) + 2

@@ -183,6 +183,18 @@ def test_other_device(shelf, record):
     assert answer(record.problem, H200).record.problem == record.problem
 
 
+def test_older_code_answers_for_itself_only(shelf, record):
+    """What a GPU did with an older generation's code answers neither for the GPU nor for one of that generation."""
+    older = record._replace(device="h200-sm89")
+    shelf.put(older, ship="h200-sm89")
+    shelf.put(older)
+    assert answer(record.problem, by_slug("h200-sm89"))[:2] == ("exact", "fake")
+    for slug in ("h200", "4090", "h100"):
+        assert answer(record.problem, by_slug(slug)).tier == "aten"
+    shelf.put(record, older)
+    assert answer(record.problem, H200).record.device == "h200"
+
+
 def test_prediction_yields_to_torch_measured_elsewhere(shelf, record):
     """Where torch won the problem on a measured device, it answers instead of a kernel that is only predicted here."""
     ada = by_slug("4090")

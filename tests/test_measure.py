@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 
-from tunedb import measure, yardstick
-from tunedb.device import by_slug
-from tunedb.kernel import config_to_json
+from tunedb import launch, measure, yardstick
+from tunedb.device import as_arch, by_slug, current
+from tunedb.kernel import config_to_json, load
 from tunedb.problem import Problem
 from tunedb.reference import Part
 from tunedb.timing import WallClock
@@ -337,6 +337,39 @@ def test_precision_settings_are_restored(bench):
     before = cudnn.benchmark, cudnn.allow_tf32
     bench.final([])
     assert (cudnn.benchmark, cudnn.allow_tf32) == before
+
+
+@pytest.mark.parametrize(("slug", "arch"), [("h200", None), ("h200-sm89", "sm89")])
+def test_candidates_run_the_code_of_their_device(kernels, clock, monkeypatch, slug, arch):
+    """Whose code is launched, and against what a config is valid, follows from the device that is tuned for."""
+    launched, judged = [], []
+    monkeypatch.setattr(launch, "launcher", lambda run, arch=None: launched.append(arch) or run)
+    module = measure.load("good")
+    module.valid = lambda _problem, _config, device: judged.append(device.slug) or ""
+    monkeypatch.setattr(measure, "load", lambda _: module)
+    clock.device = by_slug(slug)
+    bench = measure.Bench(PROBLEM, 0, clock=clock)
+    assert bench.trial("good", CONFIG).status == "ok"
+    assert (launched, judged) == ([arch], [slug])
+    assert bench.floor_us == measure.floor_us(PROBLEM, by_slug("h200"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (9, 0),
+    reason="needs Hopper or newer",
+)
+def test_older_code_runs_on_a_gpu():
+    """On a newer GPU Ada's code of a real kernel loads, and its result is right."""
+    launch.clear()
+    device = as_arch(current(0), "sm89")
+    problem = PROBLEM._replace(groups=1, precision="tf32")
+    bench = measure.Bench(problem, 0, device=device)
+    config = config_to_json(load("implicit_gemm").default(problem, device))
+    measured = bench.trial("implicit_gemm", config)
+    assert measured.status == "ok", measured.detail
+    assert "sm89" in {key[-1] for key in launch._handles}
+    bench.close()
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 import landscape
 import pytest
 
+from tunedb.device import by_slug
 from tunedb.runner import BenchError, Limits, PrepareError, Runner
 
 LIMITS = Limits(prepare_s=20.0, trial_s=1.0, final_s=1.0)
@@ -13,7 +14,7 @@ def mode(name):
 
 @pytest.fixture(scope="module")
 def runner():
-    opened = Runner(0, bench="landscape:Bench", limits=LIMITS)
+    opened = Runner(0, by_slug("h200"), bench="landscape:Bench", limits=LIMITS)
     yield opened
     opened.close()
 

@@ -118,6 +118,8 @@ def gpus(monkeypatch):
         (("4090", "h200"), None, "all", ("4090", "measured", (0,))),
         (("4090", "h200"), None, "1", ("h200", "measured", (1,))),
         (("4090", "h200", "h200"), "h200", "2,1", ("h200", "measured", (2, 1))),
+        (("4090", "h200", "h200"), "h200-sm89", "all", ("h200-sm89", "measured", (1, 2))),
+        (("4090",), "h200-sm89", "all", ("h200-sm89", "predicted", ())),
     ],
 )
 def test_target(gpus, here, slug, wanted, expected):
@@ -135,6 +137,8 @@ def test_target(gpus, here, slug, wanted, expected):
         (("h200",), None, "1", "gpus must be all or below 1, but got '1'"),
         (("h200",), None, "one", "gpus must be all or indices such as 0,1, but got 'one'"),
         (("4090", "h200"), "h200", "0", "gpus must be all or among 1, the h200 GPUs here, but got '0'"),
+        (("h200",), "h200-sm89", "1", "gpus must be all or among 0, the h200 GPUs here, but got '1'"),
+        (("4090",), "4090-sm89", "all", "allowed here: sm80, sm86.*but got 'sm89'"),
     ],
 )
 def test_no_such_gpu(gpus, here, slug, wanted, message):

@@ -12,7 +12,8 @@ import pytest
 
 from tunedb.children import Parts
 from tunedb.database import Database
-from tunedb.device import by_slug
+from tunedb.device import as_arch, by_slug
+from tunedb.errors import DatabaseError
 from tunedb.history import History
 from tunedb.progress import Progress
 from tunedb.runner import Limits
@@ -44,7 +45,7 @@ def run(tmp_path, monkeypatch):
 
     def run(problems, trials=20, db="answers.sqlite", provenance="measured", **options):
         return sweep(
-            problems, device=DEVICE, provenance=provenance, trials=trials, storage=str(tmp_path / "history.journal"),
+            problems, device=options.pop("device", DEVICE), provenance=provenance, trials=trials, storage=str(tmp_path / "history.journal"),
             db=tmp_path / db, workers=1, parts=PARTS, limits=LIMITS, **options,
         )  # fmt: skip
 
@@ -107,6 +108,49 @@ def test_a_done_sweep_is_not_repeated(run):
     assert more.records[problem].trials == 30
     assert more.trials == 10
     assert most_repeated(run.folder) == 1
+
+
+def test_answers_without_torch_cost_no_trial(run):
+    """A second database holds the best answers that are not torch's, of the same finals, now or from the history."""
+    torch_wins = landscape.problem("conv2d", c_out=50)
+    own_wins, no_kernel = landscape.problem("conv2d"), landscape.problem("conv3d")
+    problems = [torch_wins, own_wins, no_kernel]
+    summary = run(problems, triton_db=run.folder / "triton.sqlite")
+    trials = len(executed(run.folder))
+    answers, own = (Database(run.folder / f"{name}.sqlite") for name in ("answers", "triton"))
+    record = own.record(torch_wins, "h200")
+    assert (answers.record(torch_wins, "h200").kernel, record.kernel) == ("aten", "alpha")
+    assert (record.aten_us, record.trials, record.error) == (50.0, 20, 1e-4)
+    assert record.time_us == min(candidate.measurement.time_us for candidate in own.top(torch_wins, "h200"))
+    assert record.kernel_hash == landscape.source_hash("alpha")
+    assert own.record(own_wins, "h200") == summary.records[own_wins]
+    assert own.record(no_kernel, "h200") is None
+
+    run(problems, triton_db=run.folder / "again.sqlite")
+    again = Database(run.folder / "again.sqlite")
+    assert [again.record(problem, "h200") for problem in problems] == [
+        own.record(problem, "h200") for problem in problems
+    ]
+    assert len(executed(run.folder)) == trials
+
+
+def test_answers_without_torch_need_a_file_of_their_own(run):
+    """The same file for both is refused: torch's answers would be lost from it."""
+    with pytest.raises(DatabaseError, match="triton_db must be another file than db"):
+        run([landscape.problem("conv2d")], triton_db=run.folder / "answers.sqlite")
+
+
+def test_older_code_is_tuned_for_itself(run):
+    """A GPU that runs an older generation's code has trials and records of its own, which the GPU never sees."""
+    problem, older = landscape.problem("conv2d"), as_arch(DEVICE, "sm89")
+    own = run([problem]).records[problem]
+    record = run([problem], device=older).records[problem]
+    assert len(executed(run.folder)) == 40
+    assert (own.device, record.device) == ("h200", "h200-sm89")
+    assert record.time_us == 2 * landscape.KERNELS["alpha"].time_us(landscape.parse("alpha", record.config))
+    database = Database(run.folder / "answers.sqlite")
+    assert database.devices() == {"h200": ("NVIDIA H200", 90), "h200-sm89": ("NVIDIA H200 (sm_89 code)", 89)}
+    assert [database.record(problem, slug) for slug in ("h200", "h200-sm89")] == [own, record]
 
 
 def test_a_predicted_sweep_needs_no_gpu(run):

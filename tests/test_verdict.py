@@ -1,9 +1,10 @@
 import pytest
+from awkward import problem
 
-from tunedb.record import Measurement
+from tunedb.record import Measurement, Record
 from tunedb.search import Tried
 from tunedb.space import Choice
-from tunedb.verdict import ATEN, winner
+from tunedb.verdict import ATEN, winner, without_aten
 
 
 def timed(name, us, spread=0.0):
@@ -52,3 +53,28 @@ def test_predicted_times_need_no_torch():
     """Without a time of torch's, the fastest prediction wins, and equal ones go to the more frequent winner."""
     finalists = [Tried("alpha", name, Measurement("ok", 10.0)) for name in "ab"]
     assert winner(finalists, None, {Choice("alpha", "b"): 1}).config == "b"
+
+
+def record(kernel, config, us):
+    return Record(
+        problem("conv1d"), "h200", kernel, config, us, us, us, 9.0, 1.0, 1e-4, 2e-4, "measured", 40, "old",
+        "3.6.0", "2.11.0", "9.19.0", "580", "2026-11-20T00:00:00+00:00",
+    )  # fmt: skip
+
+
+def test_the_best_answer_without_torch():
+    """Where torch won, the record is the best finalist's, with torch's time beside it; else it is the record itself."""
+    won = record(*ATEN, 9.0)
+    finalists = [timed("a", 12.0, 0.1), timed("b", 10.0, 0.1)]
+    own = without_aten(won, finalists, {}, lambda name: f"hash of {name}")
+    assert own == won._replace(
+        kernel="alpha", config="b", time_us=10.0, time_us_low=9.9, time_us_high=10.1, error=None,
+        kernel_hash="hash of alpha",
+    )  # fmt: skip
+    assert without_aten(own, finalists, {}, str) is own
+
+
+def test_no_answer_without_torch():
+    """Where no finalist was right, there is none."""
+    failed = [Tried("alpha", "a", Measurement("wrong"))]
+    assert without_aten(record(*ATEN, 9.0), failed, {}, str) is None

@@ -36,7 +36,7 @@ def main() -> None:
 @click.option(
     "--device",
     metavar="SLUG",
-    help="GPU to tune for: measured if it is here, else predicted. Default: the one here, else 4090.",
+    help="GPU to tune for: measured if it is here, else predicted; h200-sm89 is an H200 running sm_89 code. Default: the one here, else 4090.",
 )
 @click.option("--gpus", default="all", show_default=True, metavar="all|0,1")
 @click.option(
@@ -57,11 +57,17 @@ def main() -> None:
     "--storage", metavar="FILE|URL", help="Optuna's search history. Default: a file beside the database."
 )
 @database_option("Database to write. Default: the user's own.")
+@click.option(
+    "--triton-db",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the best answers that are not torch's own kernel here too.",
+)
 def sweep(
     op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
     dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str,
     device: str | None, gpus: str, trials: int, deadline_s: float | None, storage: str | None, db: Path | None,
-    **shape: Any,
+    triton_db: Path | None, **shape: Any,
 ) -> None:  # fmt: skip
     """Search the best kernel and config for every problem and store the winners.
 
@@ -76,10 +82,11 @@ def sweep(
         op, suites, shape=entry_of(op, shape), only=only, batch=batch, dtypes=dtypes, layouts=layouts, precision=precision
     )  # fmt: skip
     goal, path = target(device, gpus), db or user_file()
-    add_suites(path, chosen.suites)
+    for file in filter(None, (path, triton_db)):
+        add_suites(file, chosen.suites)
     summary = sweep(
         chosen.problems, labels=chosen.labels, device=goal.device, provenance=goal.provenance, gpus=goal.gpus,
-        trials=trials, deadline_s=deadline_s, storage=storage or history_beside(path), db=path, progress=progress_for(),
+        trials=trials, deadline_s=deadline_s, storage=storage or history_beside(path), db=path, triton_db=triton_db, progress=progress_for(),
     )  # fmt: skip
     sys.exit(0 if summary.complete else 1)
 

@@ -33,12 +33,13 @@ class Resources(NamedTuple):
     spills: int | None  # bytes of local memory a thread: stack frame and local arrays
 
 
-def compiled(signature: Signature, device: Device, arch: str | None = None) -> Any:
+def compiled(signature: Signature, device: Device) -> Any:
     """Return triton's CompiledKernel, from its on-disk cache where it has been compiled before.
 
     A process without a GPU and the process that launches both compile through this function, so that what a
     pool compiled ahead is a hit for the one that times it.
-    `arch` ("sm89") generates another generation's code and assembles it for the device.
+    For a device of `as_arch` Triton generates the older generation's code (no wgmma, no TMA), and ptxas assembles it
+    for the GPU itself: machine code of sm_89 would not load on sm_90.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -59,9 +60,10 @@ def compiled(signature: Signature, device: Device, arch: str | None = None) -> A
         },
     )
     options: dict[str, Any] = {"num_warps": signature.num_warps, "num_stages": signature.num_stages}
-    if arch is not None:
-        options["arch"] = arch
-    return triton.compile(source, target=GPUTarget("cuda", device.capability, 32), options=options)
+    if device.arch is not None:
+        options["arch"] = device.arch
+    target = GPUTarget("cuda", device.own_capability or device.capability, 32)
+    return triton.compile(source, target=target, options=options)
 
 
 def resources(kernel: Any) -> Resources:

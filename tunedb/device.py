@@ -7,15 +7,22 @@ from typing import NamedTuple
 from tunedb.errors import DeviceError
 from tunedb.problem import Problem
 
-__all__ = ["CATALOGUE", "Device", "by_slug", "current", "floor_us"]
+__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of"]
+
+# Older generations whose code newer GPUs run too, with the bytes of shared memory that a block has there. Not sm90:
+# its wgmma exists on no other generation.
+ARCHES = {"sm80": 166912, "sm86": 101376, "sm89": 101376}
 
 
 class Device(NamedTuple):
-    """A GPU model. Bytes, bytes a second and operations a second; a multiply-add is two operations."""
+    """A GPU model, and the code that is compiled for it: its own, or an older generation's (see as_arch).
+
+    Bytes, bytes a second and operations a second; a multiply-add is two operations.
+    """
 
     slug: str
     name: str  # as the driver says it
-    capability: int  # 89 is sm_89
+    capability: int  # of the code: 89 is sm_89
     sm_count: int
     shared_block: int  # bytes of shared memory that one block can take
     shared_sm: int  # bytes of shared memory of an SM
@@ -27,6 +34,17 @@ class Device(NamedTuple):
     half_rate: float  # float16 and bfloat16 with float32 accumulation
     fp32_rate: float  # without tensor cores
     measured: bool  # bandwidth and rates were measured on it, not read from a datasheet
+    own_capability: int = 0  # of the GPU itself where its code is an older generation's, else 0
+
+    @property
+    def gpu(self) -> str:
+        """The slug of the GPU itself."""
+        return gpu_of(self.slug)
+
+    @property
+    def arch(self) -> str | None:
+        """The older generation whose code it runs, as Triton's option says it ("sm89"); None for its own."""
+        return f"sm{self.capability}" if self.own_capability else None
 
 
 # The H200's ceilings were measured (copy 4.3 TB/s; 8192^3 matmul, random data: TF32 360, float16 657 to 790
@@ -41,18 +59,47 @@ CATALOGUE = (
 
 
 def by_slug(slug: str) -> Device:
-    """Return a GPU of the catalogue, or the one at hand if that is its slug.
+    """Return a GPU of the catalogue, or the one at hand if that is its slug; "h200-sm89" is as_arch of "h200".
 
     Raises DeviceError: where neither has it.
     """
     for device in CATALOGUE:
         if device.slug == slug:
             return device
+    if (gpu := gpu_of(slug)) != slug:
+        return as_arch(by_slug(gpu), slug[len(gpu) + 1 :])
     here = _present()
     if here is not None and here.slug == slug:
         return here
     known = ", ".join(device.slug for device in CATALOGUE)
     raise DeviceError(f"device must be one of {known} or the GPU at hand, but got {slug!r}.")
+
+
+def as_arch(device: Device, arch: str) -> Device:
+    """Return the same GPU running an older generation's code, within that generation's shared memory a block.
+
+    A device of its own: answers for it are no answers for the GPU running its own code.
+    Raises DeviceError: where `arch` is no older generation that the GPU can run.
+    """
+    older = [name for name in ARCHES if int(name[2:]) < device.capability and not device.own_capability]
+    if arch not in older:
+        allowed = ", ".join(older) or "none: leave it out"
+        raise DeviceError(
+            f"arch must be an older generation whose code {device.slug} runs (allowed here: {allowed}), but got {arch!r}."
+        )
+    return device._replace(
+        slug=f"{device.slug}-{arch}",
+        name=f"{device.name} (sm_{arch[2:]} code)",
+        capability=int(arch[2:]),
+        shared_block=min(device.shared_block, ARCHES[arch]),
+        own_capability=device.capability,
+    )
+
+
+def gpu_of(slug: str) -> str:
+    """Return the slug of the GPU itself: "h200" for "h200-sm89"."""
+    gpu, _, arch = slug.rpartition("-")
+    return gpu if gpu and arch in ARCHES else slug
 
 
 def _present() -> Device | None:

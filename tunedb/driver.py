@@ -142,7 +142,9 @@ class _Driver:
         self._lookahead = math.ceil(setup.workers * 1.5)
         self._runner: Runner | None = None
         if setup.gpu is not None:
-            self._runner = Runner(setup.gpu, bench=setup.parts.bench, limits=setup.limits, wait=self._pump)
+            self._runner = Runner(
+                setup.gpu, setup.device, bench=setup.parts.bench, limits=setup.limits, wait=self._pump
+            )
         self._pace = _Pace()
         self._environment: dict[str, str] = {}
         self._current: _Tuning | None = None

@@ -116,10 +116,11 @@ def launch_flaw(problem: Problem, grid: tuple[int, int, int]) -> str:
     return ""
 
 
-def launcher(signature: Signature) -> Launch:
+def launcher(signature: Signature, arch: str | None = None) -> Launch:
     """Return launch(x, weight, bias, out) for the current CUDA device, or for Triton's interpreter where it is on.
 
-    Raises what Triton raises where the kernel cannot be compiled or loaded.
+    `arch` ("sm89") runs that older generation's code there.
+    Raises DeviceError: where that is none that the GPU runs. Raises what Triton raises where the kernel cannot be compiled or loaded.
     """
     values = iter(signature.scalars)
     tail = tuple(
@@ -129,7 +130,7 @@ def launcher(signature: Signature) -> Launch:
     )
     if type(signature.fn).__name__ == "InterpretedFunction":
         return _interpreted(signature, tail)
-    return _direct(signature, tail)
+    return _direct(signature, tail, arch)
 
 
 def _interpreted(signature: Signature, tail: tuple[Any, ...]) -> Launch:
@@ -141,11 +142,11 @@ def _interpreted(signature: Signature, tail: tuple[Any, ...]) -> Launch:
     return launch
 
 
-def _direct(signature: Signature, tail: tuple[Any, ...]) -> Launch:
+def _direct(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> Launch:
     import torch
 
     index = torch.cuda.current_device()
-    handle = _handle(signature, index)
+    handle = _handle(signature, index, arch)
     run, function, metadata = handle.run, handle.function, handle.packed_metadata
     grid_x, grid_y, grid_z = signature.grid
     stream_of = torch._C._cuda_getCurrentRawStream
@@ -161,18 +162,19 @@ def _direct(signature: Signature, tail: tuple[Any, ...]) -> Launch:
     return launch
 
 
-def _handle(signature: Signature, index: int) -> Any:
+def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
     """Return the compiled kernel, loaded on the CUDA device of that index; one for all plans that share it."""
     from tunedb.compile import compiled
-    from tunedb.device import current
+    from tunedb.device import as_arch, current
 
     key = (
         signature.fn.__name__, tuple(signature.types.items()), tuple(signature.constexprs.items()),
-        signature.aligned, signature.num_warps, signature.num_stages, index,
+        signature.aligned, signature.num_warps, signature.num_stages, index, arch,
     )  # fmt: skip
     handle = _handles.get(key)
     if handle is None:
-        handle = _handles[key] = compiled(signature, current(index))
+        here = current(index)
+        handle = _handles[key] = compiled(signature, as_arch(here, arch) if arch else here)
     return handle
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from tunedb.rows import Candidate
 from tunedb.search import Tried, nearest
 from tunedb.space import Choice, Space
 from tunedb.store import Store
-from tunedb.verdict import ATEN, winner
+from tunedb.verdict import ATEN, winner, without_aten
 
 __all__ = ["Ledger", "from_result", "to_result"]
 
@@ -44,6 +44,7 @@ class Ledger:
         trials: int,
         storage: str,
         db: Path,
+        triton_db: Path | None = None,
         parts: Parts,
         progress: Progress,
     ) -> None:
@@ -58,7 +59,7 @@ class Ledger:
         self._owner = owner()
         self._history = History(storage)
         self._store = Store(db)
-        self._db = db
+        self._triton_store = None if triton_db is None else Store(triton_db)
         self._entries: dict[Problem, _Entry] = {}
         self._states = dict.fromkeys(labels, "waiting")
         self._records: dict[Problem, Record] = {}
@@ -99,6 +100,8 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._store.close()
+        if self._triton_store is not None:
+            self._triton_store.close()
 
     @property
     def settled(self) -> bool:
@@ -140,8 +143,7 @@ class Ledger:
     def finish(self, slot: int, final: Finished) -> None:
         """Choose the winner and write its record to the database, then to the history."""
         problem = final.problem
-        wins = {choice: count for (op, choice), count in self._wins.items() if op == problem.op}
-        best = winner(final.finalists, final.aten, wins)
+        best = winner(final.finalists, final.aten, self._wins_of(problem))
         if best is None:
             self.fail(
                 slot,
@@ -153,10 +155,11 @@ class Ledger:
         record = self._record(final, best)
         best_first = sorted(final.finalists, key=_rank)
         top = [Candidate(*tried[:2], _stored(tried.measurement)) for tried in best_first]
-        if not self._store.put(record, top):
-            self._progress.note(
-                f"{self.labels[problem]}: the database keeps its better record; the {record.provenance} one is in the history."
-            )
+        for store, answer in self._answers(record, top):
+            if not store.put(answer, top):
+                self._progress.note(
+                    f"{self.labels[problem]}: {store.path.name} keeps its better record; the {record.provenance} one is in the history."
+                )
         self._entries[problem].past.finish("done", trials=self._trials, result=to_result(record, top))
         self._know(record)
         self._progress.finished(slot, self.labels[problem], record)
@@ -231,14 +234,29 @@ class Ledger:
         )
 
     def _restore(self, problem: Problem) -> None:
-        """Take a done problem's record from the history, and give it to the database if that lacks it."""
+        """Take a done problem's record from the history, and give it to the databases that lack it."""
         result = self._entries[problem].past.result
         assert result is not None, "done problems have a result"
         record, top = from_result(result)
-        if Database(self._db).record(problem, record.device) is None:
-            self._store.put(record, top)
+        for store, answer in self._answers(record, top):
+            if Database(store.path).record(problem, record.device) is None:
+                store.put(answer, top)
         self._know(record)
         self._progress.finished(None, self.labels[problem], record)
+
+    def _answers(self, record: Record, top: Sequence[Candidate]) -> Iterator[tuple[Store, Record]]:
+        """Yield each database with its answer: the best, and the best that is not torch's own kernel."""
+        yield self._store, record
+        if self._triton_store is None:
+            return
+        finalists = [Tried(*candidate) for candidate in top]
+        wins = self._wins_of(record.problem)
+        if own := without_aten(record, finalists, wins, self._kernels.source_hash):
+            yield self._triton_store, own
+
+    def _wins_of(self, problem: Problem) -> dict[Choice, int]:
+        """Return how often each choice has won a problem of the same operation."""
+        return {choice: count for (op, choice), count in self._wins.items() if op == problem.op}
 
     def _learn(self) -> None:
         """Take the winners of earlier sweeps as hints: of any kernel's code, for what was good often still is."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tunedb.database import Database
 from tunedb.describe import micros
-from tunedb.device import CATALOGUE, Device
+from tunedb.device import CATALOGUE, Device, gpu_of
 from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_kin, between_layers, difference, kind
 from tunedb.errors import ConfigError, KernelError
 from tunedb.files import databases, opened, opened_elsewhere, reload, rescued
@@ -41,7 +41,8 @@ def answer(problem: Problem, device: Device) -> Answer:
     exact: a fresh record of this problem on this device.
     near: the nearest record of the same layer on this device within LAYER_LIMIT doublings (between_layers);
     where no fresh one can be used, a stale one of this problem or of a near one.
-    other-device: the same from other devices' files, those of the same compute capability first.
+    other-device: the same from other devices' files, those of the same compute capability first. What was measured
+    with an older generation's code ("h200-sm89") is no evidence for any other device: torch ran the GPU's own there.
     default: the default config of the kernel that won the nearest measured problem of the class by WIN times.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
     A record that is only predicted knows nothing of torch's own time: where torch won the same problem when it was
@@ -117,7 +118,8 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
         )  # fmt: skip
 
     for found in _borrowed(problem, device, files, None, order):
-        if not found.stale and found.record.device != device.slug:
+        slug = found.record.device
+        if not found.stale and slug != device.slug and slug == gpu_of(slug):
             return Answer(
                 "other-device",
                 found.record.kernel,

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tunedb.compile import failure, one_line
-from tunedb.device import floor_us
+from tunedb.device import Device, floor_us
 from tunedb.environment import environment
 from tunedb.errors import ConfigError
 from tunedb.kernel import Run, config_from_json, load
@@ -44,15 +44,17 @@ class Bench:
         problem: Problem,
         device_index: int,
         *,
+        device: Device | None = None,
         clock: Clock | None = None,
         launcher: Launcher | None = None,
     ) -> None:
         """Make the problem's tensors and reference, and time torch's own kernel.
 
+        `device` is the GPU of that index, by default running its own generation's code.
         Raises what torch raises where the problem does not fit the GPU or torch cannot compute it.
         """
         self.problem = problem
-        self._clock = clock or GpuClock(device_index)
+        self._clock = clock or GpuClock(device_index, device)
         self._launcher = launcher
         self._yardstick = Yardstick(problem, self._clock)
         self.floor_us = floor_us(problem, self._clock.device)
@@ -156,7 +158,7 @@ class Bench:
             return Measurement("invalid", detail=str(error))
         if reason := module.valid(self.problem, parsed, self._clock.device):
             return Measurement("invalid", detail=reason)
-        return module.plan(self.problem, parsed, self._launcher or _launcher())
+        return module.plan(self.problem, parsed, self._launcher or _launcher(self._clock.device))
 
     def _guarded(self, work: Callable[[], Measurement]) -> Measurement:
         """Turn the GPU's failures into measurements; errors of our own propagate."""
@@ -189,10 +191,10 @@ class Bench:
         assert left <= 0, f"a trial must leave no GPU memory behind, but {kernel} {config} left {left} bytes"
 
 
-def _launcher() -> Launcher:
+def _launcher(device: Device) -> Launcher:
     from tunedb.launch import launcher
 
-    return launcher
+    return partial(launcher, arch=device.arch)
 
 
 def _forget(plan: Run) -> None:

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from tunedb.children import Child, resolve, start
+from tunedb.device import Device
 from tunedb.pool import Bug
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -61,8 +62,11 @@ class _Failure(NamedTuple):
 class Runner:
     """Runs a bench in a child that sees one GPU, and replaces the child when it crashes or hangs."""
 
-    def __init__(self, gpu: int, *, bench: str, limits: Limits = _LIMITS, wait: Wait = wait) -> None:
+    def __init__(
+        self, gpu: int, device: Device, *, bench: str, limits: Limits = _LIMITS, wait: Wait = wait
+    ) -> None:
         self._visible = _visible(gpu)
+        self._device = device
         self._bench = bench
         self._limits = limits
         self._wait = wait
@@ -81,7 +85,7 @@ class Runner:
         Raises PrepareError: where that fails or hangs. BenchError: where the bench is wrong.
         """
         self._problem, self._ready = problem, False
-        outcome = self._call(self._limits.prepare_s, "prepare", problem)
+        outcome = self._call(self._limits.prepare_s, "prepare", problem, self._device)
         if isinstance(outcome, _Failure):
             if not outcome.poisoned:
                 self._replace()  # out of memory, often: start the next problem with all of it
@@ -177,7 +181,8 @@ def _serve(conn: Connection, visible: str, bench_name: str) -> None:
                 if bench is not None:
                     bench.close()
                 bench = None  # so that a failure leaves nothing half-made behind
-                bench = resolve(bench_name)(args[0], 0)
+                problem, device = args
+                bench = resolve(bench_name)(problem, 0, device=device)
                 reply: Any = (bench.aten_us, bench.aten_error)
             elif call == "environment":
                 reply = resolve(args[0])()

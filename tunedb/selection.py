@@ -81,14 +81,15 @@ def select(
 def target(slug: str | None = None, gpus: str = "all") -> Target:
     """Return the GPU to sweep for: the one at hand by default, and without one the 4090, predicted.
 
-    `gpus` is "all" or CUDA indices, "0,1"; only those of the device are used.
+    "h200-sm89" is measured on an H200 that runs Ada's code. `gpus` is "all" or CUDA indices, "0,1"; only those of
+    the device are used.
     Raises DeviceError: for an unknown device, or an index that is not one of the device's GPUs.
     """
     here = _present()
     if slug is None and not here and gpus != "all":
         raise DeviceError(f"gpus must be all on a machine without a CUDA GPU, but got {gpus!r}.")
     device = by_slug(slug) if slug is not None else here[_first(gpus, here)] if here else by_slug(ABSENT)
-    mine = [index for index, found in enumerate(here) if found.slug == device.slug]
+    mine = [index for index, found in enumerate(here) if found.slug == device.gpu]
     if not mine:
         return Target(device, "predicted", ())
     if gpus == "all":
@@ -96,7 +97,7 @@ def target(slug: str | None = None, gpus: str = "all") -> Target:
     wanted = _indices(gpus)
     if not set(wanted) <= set(mine):
         raise DeviceError(
-            f"gpus must be all or among {','.join(map(str, mine))}, the {device.slug} GPUs here, but got {gpus!r}."
+            f"gpus must be all or among {','.join(map(str, mine))}, the {device.gpu} GPUs here, but got {gpus!r}."
         )
     return Target(device, "measured", wanted)
 

@@ -13,6 +13,7 @@ from typing import Any
 from tunedb import driver
 from tunedb.children import Parts, start
 from tunedb.device import Device
+from tunedb.errors import DatabaseError
 from tunedb.history import sizes
 from tunedb.ledger import Ledger
 from tunedb.problem import Problem
@@ -37,6 +38,7 @@ def sweep(
     gpus: Sequence[int] = (0,),
     storage: str,
     db: Path,
+    triton_db: Path | None = None,
     workers: int | None = None,
     deadline_s: float | None = None,
     labels: Mapping[Problem, str] | None = None,
@@ -49,9 +51,14 @@ def sweep(
     `provenance` is "measured", with one driver for each of `gpus`, or "predicted", with one driver and no GPU.
     `storage` is a journal file, or an RDB URL if it contains "://". `workers` are compile processes a GPU;
     by default the cores are shared out. After `deadline_s` seconds it stops as Ctrl-C does: every finished
-    trial is kept and the next sweep goes on there. `labels` are names for people.
-    Raises StorageError, DatabaseError: where the history or the database cannot be opened.
+    trial is kept and the next sweep goes on there. `labels` are names for people. `triton_db` is a second database,
+    whose records torch's own kernel cannot win: of the same finals, so that it costs no GPU time.
+    Raises StorageError, DatabaseError: where the history or a database cannot be opened.
     """
+    if triton_db is not None and triton_db.resolve() == db.resolve():
+        raise DatabaseError(
+            f"triton_db must be another file than db, whose answers may be torch's, but both are {db}: name another file."
+        )
     slots: list[int | None] = list(gpus) if provenance == "measured" else [None]
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
@@ -62,6 +69,7 @@ def sweep(
         trials=trials,
         storage=storage,
         db=db,
+        triton_db=triton_db,
         parts=parts,
         progress=shown,
     ) as ledger:

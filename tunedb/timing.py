@@ -41,12 +41,13 @@ class GpuClock:
     next call: kernels of a few microseconds are timed at the GPU's speed, not at the host's.
     """
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, device: Device | None = None) -> None:
+        """Use the GPU of that CUDA index; `device` says which code it is to run, its own by default."""
         import torch
 
         self.place = torch.device("cuda", index)
         torch.cuda.set_device(self.place)
-        self.device = current(index)
+        self.device = device or current(index)
         self._flush = torch.empty(
             max(256 << 20, 2 * self.device.l2_bytes), dtype=torch.int8, device=self.place
         )

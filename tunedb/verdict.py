@@ -1,12 +1,12 @@
 """Which finalist wins: the fastest, unless the difference lies inside the spread or torch is as good."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from tunedb.record import Measurement
+from tunedb.record import Measurement, Record
 from tunedb.search import Tried
 from tunedb.space import Choice
 
-__all__ = ["ATEN", "winner"]
+__all__ = ["ATEN", "winner", "without_aten"]
 
 ATEN = Choice("aten", "{}")
 
@@ -33,6 +33,30 @@ def winner(finalists: Sequence[Tried], aten: Measurement | None, wins: Mapping[C
         return Tried(*ATEN, aten)
     tied = [tried for tried in right if _ties(tried.measurement, fastest)]
     return max(tied, key=lambda tried: (wins.get(tried.choice, 0), -_known(tried.measurement)))
+
+
+def without_aten(
+    record: Record, finalists: Sequence[Tried], wins: Mapping[Choice, int], source_hash: Callable[[str], str]
+) -> Record | None:
+    """Return what a record would be had torch's own kernel only been a yardstick in its final.
+
+    None where no finalist has a time.
+    """
+    if record.kernel != ATEN.kernel:
+        return record
+    best = winner(finalists, None, wins)
+    if best is None:
+        return None
+    measured = best.measurement
+    return record._replace(
+        kernel=best.kernel,
+        config=best.config,
+        time_us=_known(measured),
+        time_us_low=measured.time_us_low,
+        time_us_high=measured.time_us_high,
+        error=measured.error,
+        kernel_hash=source_hash(best.kernel),
+    )
 
 
 def _ties(measurement: Measurement, fastest: float) -> bool:
