@@ -7,7 +7,7 @@ from typing import Any
 
 from bench_inductor import torch_compiled
 from bench_report import Row
-from bench_sources import Stored, launcher
+from bench_sources import Stored
 
 __all__ = ["given_sizes", "measured", "said_of", "same_bits"]
 
@@ -78,6 +78,7 @@ class _Columns:
 
     def add_stored(self, name: str, found: Stored) -> None:
         from tunedb.kernel import config_from_json, load
+        from tunedb.launch import launcher
 
         module = load(found.kernel)
         config = config_from_json(module, found.config)
@@ -85,7 +86,7 @@ class _Columns:
             self._out = self._yardstick.output()
 
         def made() -> Callable[[], Any]:
-            plan = module.plan(self._yardstick.problem, config, launcher(found.arch))
+            plan = module.plan(self._yardstick.problem, config, partial(launcher, arch=found.arch))
             return partial(plan, *self._yardstick.tensors, out=self._out)
 
         self._add(name, found.kernel, made, lambda: self._out.fill_(float("nan")))

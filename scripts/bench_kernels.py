@@ -26,7 +26,7 @@ from bench_columns import measured, said_of
 from bench_items import Item, command, wanted
 from bench_plot import plot
 from bench_report import Results, Row, page, rewrite, summary
-from bench_sources import Stored, as_arch, looked_up, precompile, stored
+from bench_sources import Stored, looked_up, precompile, stored
 from gpu_shards import LOST, answer, chosen_gpus, dealt
 
 
@@ -124,7 +124,7 @@ def kept_rows(path: Path, versions: dict[str, str]) -> list[Row]:
 
 def prepare(problems: Sequence[Any], arguments: argparse.Namespace, deadline: float) -> None:
     """Compile what is going to be timed, on all cores and no GPU: one process would do it one by one."""
-    from tunedb.device import by_slug
+    from tunedb.device import as_arch, by_slug
 
     device = by_slug(arguments.device)
     tasks = [

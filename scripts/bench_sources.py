@@ -1,15 +1,13 @@
 """The answers that a benchmark takes from databases, compiled ahead, for the GPU's generation or for another."""
 
 import functools
-import inspect
 import os
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Stored", "as_arch", "launcher", "looked_up", "precompile", "stored"]
+__all__ = ["Stored", "looked_up", "precompile", "stored"]
 
 
 class Stored(NamedTuple):
@@ -22,6 +20,7 @@ class Stored(NamedTuple):
 
 def stored(path: Path, problem: Any, device: Any, arch: str | None = None) -> Stored | str:
     """Return a database's own answer to exactly this problem, or why it has none that may be timed here."""
+    from tunedb.device import as_arch
     from tunedb.errors import ConfigError, KernelError
     from tunedb.kernel import config_from_json, load, source_hash
 
@@ -79,40 +78,3 @@ def precompile(tasks: Iterable[tuple[Any, ...]], deadline: float) -> None:
             pool.next()
     finally:
         pool.close()
-
-
-def as_arch(device: Any, arch: str) -> Any:
-    """Return the GPU at hand as one of another generation, under a slug of its own."""
-    try:
-        from tunedb.device import as_arch as own
-    except ImportError:  # SHIM until tunedb.device.as_arch is there
-        assert arch == "sm89"
-        return device._replace(
-            slug=f"{device.slug}-{arch}", capability=89, shared_block=101376, shared_sm=102400
-        )
-    return own(device, arch)
-
-
-def launcher(arch: str | None) -> Callable[..., Any]:
-    """Return what makes launches of a signature compiled for that generation, None for the GPU's own."""
-    from tunedb import launch
-
-    if arch is None:
-        return launch.launcher
-    if "arch" in inspect.signature(launch.launcher).parameters:
-        return partial(launch.launcher, arch=arch)
-    return partial(_launcher_of_arch, arch)  # SHIM until launch.launcher takes an arch
-
-
-def _launcher_of_arch(arch: str, signature: Any) -> Callable[..., None]:
-    """SHIM: launch through a loaded-kernel table in which this generation's code stands for the GPU's own."""
-    from unittest import mock
-
-    from tunedb import compile as compiler
-    from tunedb import launch
-
-    with (
-        mock.patch.object(launch, "_handles", {}),
-        mock.patch.object(compiler, "compiled", partial(compiler.compiled, arch=arch)),
-    ):
-        return launch.launcher(signature)

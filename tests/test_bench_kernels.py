@@ -109,12 +109,13 @@ def fake(script):
     return stored
 
 
-def test_all_columns_are_timed_in_one_run(columns, fake):
-    """A right answer of each database, the dispatched one and torch in both modes have times with their spread."""
+def test_all_columns_are_timed_in_one_run(columns, fake, kernel):
+    """A right answer of each database, the dispatched one and torch in both modes have times with their spread; sm89 is launched as such."""
     row = columns(triton=fake(), sm89=fake(arch="sm89"))
     assert set(row.times) == {"cudnn", "heuristic", "triton", "sm89", "dispatched"}
     assert all(0 < low <= median <= high for median, low, high in row.times.values())
     assert row.kernels == {"triton": "fake", "sm89": "fake", "dispatched": "aten"}
+    assert [launcher.keywords for launcher in kernel.launchers] == [{"arch": None}, {"arch": "sm89"}]
     assert (row.failures, row.notes) == ([], [])
     assert row.floor_us > 0
 
