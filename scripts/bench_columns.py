@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from bench_inductor import torch_compiled
-from bench_report import Row
+from bench_results import Row
 from bench_sources import Stored
 
 __all__ = ["given_sizes", "measured", "said_of", "same_bits"]

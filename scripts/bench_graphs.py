@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from bench_columns import given_sizes, said_of
 from bench_items import Item, command, wanted
-from bench_report import Spread, mean, table
+from bench_report import mean, table
+from bench_results import Spread
 from bench_sources import looked_up, precompile
 from gpu_shards import LOST, answer, chosen_gpus, dealt
 

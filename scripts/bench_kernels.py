@@ -25,7 +25,8 @@ from typing import Any
 from bench_columns import measured, said_of
 from bench_items import Item, command, wanted
 from bench_plot import plot
-from bench_report import Results, Row, page, rewrite, summary
+from bench_report import page, rewrite, summary
+from bench_results import Results, Row
 from bench_sources import Stored, looked_up, precompile, stored
 from gpu_shards import LOST, answer, chosen_gpus, dealt
 

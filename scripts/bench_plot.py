@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from bench_report import Results, Row, groups
+from bench_report import groups
+from bench_results import Results, Row
 
 __all__ = ["plot"]
 
@@ -16,7 +17,7 @@ MARKS = {
     "sm89": ("Triton as sm_89", "#d29922"),
 }
 FLOOR = "#3fb950"
-LEFT, TOP, GAP, PANEL, ROW = 76, 92, 22, 250, 16  # pixels
+LEFT, TOP, GAP, PANEL, ROW = 76, 104, 22, 250, 16  # pixels
 TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 

@@ -12,12 +12,11 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from bench_results import Results, Row, Spread
 
 __all__ = [
-    "Results",
-    "Row",
-    "Spread",
     "groups",
     "mean",
     "page",
@@ -38,72 +37,6 @@ COLUMNS = {
 # The same layer at two lengths is one problem of KernelBench: shown, but left out of the means.
 NOT_COUNTED = {"kb76s"}
 BEGIN, END = "<!-- kernels:begin -->", "<!-- kernels:end -->"
-
-Spread = tuple[float, float, float]
-
-
-class Row(NamedTuple):
-    """One problem. `times` are GPU microseconds by column: median, 20th and 80th percentile; `kernels` what answered."""
-
-    id: str
-    op: str
-    dtype: str
-    layout: str
-    floor_us: float | None
-    times: dict[str, Spread]
-    kernels: dict[str, str]
-    notes: list[str]
-    failures: list[str]
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> "Row":
-        """Return a row from JSON, rounded to nanoseconds: pages are the same from a run and from its file."""
-        times = {
-            name: (round(one[0], 3), round(one[1], 3), round(one[2], 3))
-            for name, one in given["times"].items()
-        }
-        floor = given["floor_us"] and round(given["floor_us"], 3)
-        return cls(**{**given, "times": times, "floor_us": floor})
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.id, self.dtype, self.layout
-
-    def time(self, column: str) -> float | None:
-        """Return a median; the floor is a column too."""
-        if column == "floor":
-            return self.floor_us
-        return self.times[column][0] if column in self.times else None
-
-
-class Results(NamedTuple):
-    """A run, as its JSON file has it."""
-
-    device: str
-    environment: dict[str, str]
-    date: str
-    command: str
-    suite: str
-    rows: list[Row]
-
-    @classmethod
-    def read(cls, path: Path) -> "Results":
-        given = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**given, "rows": [Row.of(row) for row in given["rows"]]})
-
-    def write(self, path: Path) -> None:
-        """Write a line a row, which makes differences between runs readable."""
-        rows = ",\n".join(json.dumps(row._asdict()) for row in self.rows)
-        head = json.dumps({**self._asdict(), "rows": []}, indent=1)
-        path.write_text(head.removesuffix("[]\n}") + f"[\n{rows}\n]\n}}\n", encoding="utf-8")
-
-    @property
-    def heading(self) -> str:
-        names = {"triton": "Triton", "cudnn": "cuDNN"}
-        versions = ", ".join(
-            f"{names.get(name, name)} {version}" for name, version in self.environment.items()
-        )
-        return f"{self.device}, {versions}, {self.date}"
 
 
 def main() -> int:

@@ -1,9 +1,7 @@
 """The benchmark of all answers to a suite: what takes part, what is refused, and that a run ends as it says."""
 
-import contextlib
 import importlib
 import json
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -233,54 +231,6 @@ def test_an_older_generation_has_records_and_limits_of_its_own(script, shelf, re
     assert "101376" in sources.stored(path, SMALL, H200, "sm89")
 
 
-def test_templates_are_for_forward_problems_without_dilation(script):
-    """Inductor is asked for what its templates can do only."""
-    templated = script("bench_inductor").templated
-    forward = SMALL._replace(op="conv2d")
-    assert templated(forward)
-    assert templated(forward._replace(op="conv3d"))
-    assert not templated(SMALL)
-    assert not templated(forward._replace(dilation_w=2))
-    assert not templated(forward._replace(op="conv1d"))
-
-
-def test_a_slow_compilation_is_ended(script, monkeypatch):
-    """torch.compile is interrupted at its limit, even where what it runs catches every Exception."""
-    module = script("bench_inductor")
-
-    def hangs(*_, **__):
-        def call(*_):
-            while True:
-                with contextlib.suppress(Exception):
-                    time.sleep(60)
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", hangs)
-    from tunedb.yardstick import Yardstick
-
-    made = Yardstick(SMALL._replace(op="conv2d"), WallClock(H200))
-    start = time.monotonic()
-    assert module.torch_compiled(made, 0.2) == "torch.compile took longer than 0.2 s"
-    assert time.monotonic() - start < 10
-
-
-def test_a_failing_compilation_is_told(script, monkeypatch):
-    """Where torch.compile fails its column says with what."""
-    from tunedb.yardstick import Yardstick
-
-    def fails(*_, **__):
-        def call(*_):
-            raise AssertionError("no valid choice\nand more")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", fails)
-    made = Yardstick(SMALL._replace(op="conv2d"), WallClock(H200))
-    said = script("bench_inductor").torch_compiled(made, 5.0)
-    assert said == "torch.compile failed: AssertionError: no valid choice"
-
-
 def test_channels_last_is_for_two_and_three_dimensions(script):
     """A suite is run in every dtype and layout that its problems have, or only the problems that are named."""
     wanted = script("bench_items").wanted
@@ -300,50 +250,6 @@ def test_the_command_names_no_folder_of_a_machine(script):
         ["/a/b/bench_kernels.py", "--db", "/tmp/x/y.sqlite", "--out", "benchmarks/h200/kernels.md"]
     )
     assert said == "python scripts/bench_kernels.py --db y.sqlite --out benchmarks/h200/kernels.md"
-
-
-CHILD = """
-import json, sys
-left = sys.argv[sys.argv.index("--work") + 1].split(",")
-for index in left:
-    if index == "1":
-        sys.exit(3)
-    print('{"noise": 1}')
-    print(json.dumps({"index": int(index), "said": sys.argv[1]}), flush=True)
-    if index == "2":
-        sys.exit(75)
-"""
-
-
-def test_a_child_that_dies_costs_one_answer(script, tmp_path):
-    """A child that dies is replaced: what it was at is told as died, those before and after are answered."""
-    child = tmp_path / "child.py"
-    child.write_text(CHILD)
-    found = script("gpu_shards").dealt([str(child), "--x"], [4, 1, 2, 0], [0], time.monotonic() + 60)
-    assert {index for index, one in found.items() if one.get("said") == "--x"} == {4, 2, 0}
-    assert found[1] == {"index": 1, "died": "the process ended with exit status 3"}
-
-
-def test_work_is_dealt_to_all_gpus(script, tmp_path, monkeypatch):
-    """Each GPU has a process that sees only it, and the dearest pieces are spread over them."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    child = tmp_path / "child.py"
-    child.write_text(
-        "import json, os, sys\n"
-        "for index in sys.argv[-1].split(','):\n"
-        "    print(json.dumps({'index': int(index), 'gpu': os.environ['CUDA_VISIBLE_DEVICES']}))\n"
-    )
-    found = script("gpu_shards").dealt([str(child)], [3, 0, 2, 1], [0, 5], time.monotonic() + 60)
-    assert {index: one["gpu"] for index, one in found.items()} == {3: "0", 2: "0", 0: "5", 1: "5"}
-
-
-def test_the_time_box_ends_a_hanging_child(script, tmp_path):
-    """A child that hangs is ended with the time box, and its work stays unanswered."""
-    child = tmp_path / "child.py"
-    child.write_text("import time; time.sleep(60)")
-    start = time.monotonic()
-    assert script("gpu_shards").dealt([str(child)], [0, 1], [0], start + 0.5) == {}
-    assert time.monotonic() - start < 10
 
 
 def run(script, monkeypatch, capsys, found, *argv):
@@ -440,3 +346,30 @@ def test_lists_are_named_with_their_files(script, capsys):
         with pytest.raises(SystemExit):
             script("bench_kernels").parsed(flag)
         assert "give --json or --out" in capsys.readouterr().err
+
+
+def test_a_child_answers_each_problem(script, shelf, monkeypatch, capsys):
+    """A child answers a line a problem, tells what the GPU refused and goes on, and ends where its context is lost."""
+    from tunedb import timing
+
+    module, items = script("bench_kernels"), script("bench_items")
+    too_large = SMALL._replace(n=5)
+    real = module.measured
+
+    def measured(name, problem, *args, **given):
+        if problem == too_large:
+            raise torch.OutOfMemoryError("CUDA out of memory\nand more")
+        return real(name, problem, *args, **given)
+
+    monkeypatch.setattr(module, "measured", measured)
+    monkeypatch.setattr(timing, "GpuClock", lambda _: WallClock(H200))
+    given = [items.Item("a", SMALL), items.Item("b", too_large), items.Item("c", SMALL)]
+    assert module.work([0, 1, 2], given, module.parsed([])) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [module.row_of(given[one["index"]], one) for one in lines]
+    assert [row.id for row in rows] == ["a", "b", "c"]
+    assert set(rows[0].times) == {"cudnn", "heuristic", "dispatched"}
+    assert rows[1].failures == ["OutOfMemoryError: CUDA out of memory"]
+    monkeypatch.setattr(WallClock, "alive", lambda _: False)
+    assert module.work([1, 2], given, module.parsed([])) == 75
+    assert len(capsys.readouterr().out.splitlines()) == 1
