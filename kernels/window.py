@@ -1,0 +1,149 @@
+"""A window that slides through registers: which inputs a block of outputs needs, and loading them a vector at a time."""
+
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+from tunedb.kernels.geometry import Axis, taps_of_phase
+
+__all__ = ["Columns", "Rows", "columns", "join_last", "load_row", "rows", "split_last", "store_row"]
+
+Taps = tuple[tuple[int, int], ...]  # (tap of the kernel, index of the input that it multiplies)
+
+
+class Rows(NamedTuple):
+    """The output rows that a program walks, a compile-time table.
+
+    `fresh[r]` are the input rows to load before output row r, relative to the block's first; `taps[r]` says
+    which taps meet which of the rows loaded so far.
+    """
+
+    fresh: tuple[tuple[int, ...], ...]
+    taps: tuple[Taps, ...]
+
+
+class Columns(NamedTuple):
+    """The neighbouring output columns that a thread owns, a compile-time table.
+
+    A thread loads `vectors`, each `size` columns from the one that is named relative to its block's first;
+    `taps[v]` says which taps of output column v meet which of the columns loaded.
+    """
+
+    size: int
+    vectors: tuple[int, ...]
+    taps: tuple[Taps, ...]
+
+
+def _outputs(axis: Axis, block: int) -> tuple[Taps, ...]:
+    """Return the (tap, input position) of `block` outputs of every phase, relative to input block * step."""
+    found = []
+    for output in range(block * axis.phases):
+        j, phase = divmod(output, axis.phases)
+        k0, count, start = taps_of_phase(axis, phase)
+        first = start + j * axis.step
+        found.append(tuple((k0 + t * axis.hop, first + t * axis.reach) for t in range(count)))
+    return tuple(found)
+
+
+def rows(axis: Axis, block: int) -> Rows:
+    """Return the table of `block` rows of every phase; each input row is loaded once."""
+    seen: dict[int, int] = {}
+    fresh, taps = [], []
+    for output in _outputs(axis, block):
+        new = [position for _, position in output if position not in seen]
+        seen.update({position: len(seen) + index for index, position in enumerate(new)})
+        fresh.append(tuple(new))
+        taps.append(tuple((tap, seen[position]) for tap, position in output))
+    return Rows(tuple(fresh), tuple(taps))
+
+
+def columns(axis: Axis, block: int, widest: int) -> Columns:
+    """Return the table of `block` columns of every phase, loaded in aligned vectors of at most `widest` columns."""
+    size = 1
+    while size < widest and block * axis.step % (2 * size) == 0:
+        size *= 2
+    outputs = _outputs(axis, block)
+    vectors = sorted({position // size * size for taps in outputs for _, position in taps})
+    place = {first: index * size for index, first in enumerate(vectors)}
+    taps = tuple(
+        tuple((tap, place[position // size * size] + position % size) for tap, position in output)
+        for output in outputs
+    )
+    return Columns(size, tuple(vectors), taps)
+
+
+@triton.jit
+def split_last(tile, SIZE: tl.constexpr):
+    """Return the SIZE slices of a tile along its last axis, each in registers of the thread that loaded it."""
+    parts = (tile,)
+    for level in tl.static_range(SIZE.bit_length() - 1):
+        even = ()
+        odd = ()
+        for index in tl.static_range(2**level):
+            pairs = tl.reshape(parts[index], (tile.shape[0], tile.shape[1], SIZE // 2 ** (level + 1), 2))
+            left, right = tl.split(pairs)
+            even = even + (left,)
+            odd = odd + (right,)
+        parts = even + odd
+    slices = ()
+    for index in tl.static_range(SIZE):
+        slices = slices + (tl.reshape(parts[index], (tile.shape[0], tile.shape[1])),)
+    return slices
+
+
+@triton.jit
+def join_last(tiles, SIZE: tl.constexpr):
+    """Return SIZE tiles as one with a new last axis; the inverse of split_last."""
+    parts = tiles
+    for level in tl.static_range(SIZE.bit_length() - 1):
+        joined = ()
+        for index in tl.static_range(SIZE // 2 ** (level + 1)):
+            pair = tl.join(parts[index], parts[index + SIZE // 2 ** (level + 1)])
+            joined = joined + (tl.reshape(pair, (tiles[0].shape[0], tiles[0].shape[1], 2 ** (level + 1))),)
+        parts = joined
+    return parts[0]
+
+
+@triton.jit
+def load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the columns of one input row that a tile needs, as a tuple of tiles, zero outside the input.
+
+    x_ptrs, ok: the tile's pointers and mask, at each thread's first column `col`, whose size is 1 along channels.
+    """
+    found = ()
+    for index in tl.static_range(len(COLUMNS.vectors)):
+        found = found + _vector(x_ptrs, col, ok, in_w, STRIDE, COLUMNS.vectors[index], COLUMNS.size)
+    return found
+
+
+@triton.jit
+def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SIZE: tl.constexpr):
+    if SIZE == 1:
+        real = ok & (col + FIRST < in_w)
+        if FIRST < 0:
+            real = real & (col + FIRST >= 0)
+        parts = (tl.load(x_ptrs + FIRST * STRIDE, mask=real, other=0.0),)
+    else:
+        hop = (FIRST + tl.arange(0, SIZE))[None, None, :]
+        at = col[:, :, None] + hop
+        real = ok[:, :, None] & (at < in_w)
+        if FIRST < 0:
+            real = real & (at >= 0)
+        parts = split_last(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
+    return parts
+
+
+@triton.jit
+def store_row(y_ptrs, o_w, ok, out_w, acc, r, STRIDE: tl.constexpr, WIDTH: tl.constexpr):
+    """Store row r of the sums: as whole vectors where columns are neighbours in memory and a power of two."""
+    if WIDTH & (WIDTH - 1) == 0 and WIDTH > 1 and STRIDE == 1:
+        row = ()
+        for v in tl.static_range(WIDTH):
+            row = row + (acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty),)
+        hop = tl.arange(0, WIDTH)[None, None, :]
+        real = ok[:, :, None] & (o_w[:, :, None] + hop < out_w)
+        tl.store(y_ptrs[:, :, None] + hop, join_last(row, WIDTH), mask=real)
+    else:
+        for v in tl.static_range(WIDTH):
+            value = acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty)
+            tl.store(y_ptrs + v * STRIDE, value, mask=ok & (o_w + v < out_w))
