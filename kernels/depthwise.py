@@ -26,14 +26,15 @@ REGISTER_LIMIT = 176  # of a thread's 255, by estimate; what spills all the same
 
 
 class Config(NamedTuple):
-    """A thread owns BLOCK_R rows by COLS neighbouring columns of each phase, and VEC channels.
+    """A thread owns PATCHES patches of BLOCK_R rows by COLS neighbouring columns of each phase.
 
-    A program is num_warps warps of them: BLOCK_C channels, the rest along the width.
+    Its patches are of neighbouring channels in channels_last, where they make one vector, and a warp's width
+    apart in channels_first. A program is num_warps warps: BLOCK_C channels, the rest along the width.
     """
 
     BLOCK_R: int
     COLS: int
-    VEC: int
+    PATCHES: int
     BLOCK_C: int
     num_warps: int
 
@@ -49,7 +50,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     return {
         "BLOCK_R": (1,) if _rolled(problem) else _upto((1, 2, 4, 8, 16), len_h),
         "COLS": _upto((1, 2, 4, 8), len_w),
-        "VEC": tuple(size for size in (1, 2, 4, 8) if size <= widest) if last else (1,),
+        "PATCHES": tuple(size for size in (1, 2, 4, 8) if size <= widest) if last else (1, 2, 4),
         "BLOCK_C": _upto(channels, max(problem.c_out, 8)),
         "num_warps": (1, 2, 4, 8),
     }
@@ -61,10 +62,9 @@ def _upto(sizes: tuple[int, ...], extent: int) -> tuple[int, ...]:
 
 
 def _rolled(problem: Problem) -> bool:
-    """Return whether depth and height taps are a loop: depth has any, or height too many."""
-    depth, height, width = axes(problem)
-    many = height.taps * width.taps > UNROLL_LIMIT or height.phases * width.phases > 64
-    return many or depth.taps > 1 or depth.phases > 1
+    """Return whether height has too many taps or phases to be unrolled."""
+    _, height, width = axes(problem)
+    return height.taps * width.taps > UNROLL_LIMIT or height.phases * width.phases > 64
 
 
 def _flaw(problem: Problem) -> str:
@@ -77,14 +77,15 @@ def _flaw(problem: Problem) -> str:
 def _tables(problem: Problem, config: Config) -> tuple[window.Rows, window.Columns]:
     _, height, width = axes(problem)
     one = Axis(1, 1, 1, 1, 1, 1, 0, 1, 0, 0)
-    widest = 1 if problem.layout == "channels_last" else 16 // ITEM_BYTES[problem.dtype]
+    last = problem.layout == "channels_last"
+    widest = 1 if last else gcd(16 // ITEM_BYTES[problem.dtype], problem.in_w)  # what every row is aligned to
     rows = window.rows(one, 1) if _rolled(problem) else window.rows(height, config.BLOCK_R)
     return rows, window.columns(width, config.COLS, widest)
 
 
 def _lanes(config: Config) -> int:
     """Return how many threads lie along the width."""
-    return 32 * config.num_warps * config.VEC // config.BLOCK_C
+    return 32 * config.num_warps * config.PATCHES // config.BLOCK_C
 
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
@@ -93,14 +94,15 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"depthwise needs one input channel a group, but {problem.c_in} channels are in {problem.groups} groups"
     if flaw := shape_flaw(config, {}) or _flaw(problem):
         return flaw
-    last = problem.layout == "channels_last"
-    if config.VEC > (16 // ITEM_BYTES[problem.dtype] if last else 1):
-        return f"VEC channels must be neighbours in memory and 16 bytes at most, but are {config.VEC}"
+    if config.PATCHES * ITEM_BYTES[problem.dtype] > 16:
+        return (
+            f"the PATCHES of a thread must be 16 bytes of channels at most, but are {config.PATCHES} channels"
+        )
     if _rolled(problem) and config.BLOCK_R > 1:
         return f"where the rows' taps are a loop BLOCK_R must be 1, but is {config.BLOCK_R}"
     lanes = _lanes(config)
     if lanes < 1:
-        return f"BLOCK_C must be at most {32 * config.num_warps * config.VEC}, the channels of all threads, but is {config.BLOCK_C}"
+        return f"BLOCK_C must be at most {32 * config.num_warps * config.PATCHES}, the channels of all threads, but is {config.BLOCK_C}"
     if 2 * max(8, triton.next_power_of_2(problem.c_out)) < config.BLOCK_C:
         return f"BLOCK_C {config.BLOCK_C} is more than twice the {problem.c_out} channels"
     len_w = phase_lengths(problem, axes(problem))[2]
@@ -112,7 +114,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     sums = config.BLOCK_R * config.COLS * width.taps * (1 if _rolled(problem) else height.taps)
     if sums > SUMS_LIMIT:
         return f"at most {SUMS_LIMIT} multiply-adds can be unrolled, but a thread has {sums}"
-    if (need := _registers(problem, config)) > REGISTER_LIMIT and (config.BLOCK_R, config.COLS, config.VEC) != (1, 1, 1):
+    if (need := _registers(problem, config)) > REGISTER_LIMIT and config[:3] != (1, 1, 1):
         return f"a thread must keep at most {REGISTER_LIMIT} numbers, but keeps {need}"
     return launch_flaw(problem, _grid(problem, config))
 
@@ -126,22 +128,35 @@ def _registers(problem: Problem, config: Config) -> int:
         held = max(held, sum(first[index] <= r <= end for index, end in alive.items()))
     used = {index for taps in columns.taps for _, index in taps}
     taps = len(rows.taps[0]) * max(1, max(len(taps) for taps in columns.taps))
-    return config.VEC * (len(rows.taps) * len(columns.taps) + held * len(used) + taps)
+    return config.PATCHES * (len(rows.taps) * len(columns.taps) + held * len(used) + taps)
 
 
 def default(problem: Problem, device: Device) -> Config | None:
     dims = space(problem, device)
     if not dims:
         return None
-    last = problem.layout == "channels_last"
-    vec = 2 if last and problem.c_out % 2 == 0 else 1
-    for rows, cols, warps in ((4, 4, 4), (4, 2, 4), (2, 2, 2), (1, 2, 2), (1, 1, 2), (1, 1, 1)):
-        if rows in dims["BLOCK_R"] and cols in dims["COLS"]:
-            for block_c in dims["BLOCK_C"] if not last else reversed(dims["BLOCK_C"]):
-                config = Config(rows, cols, vec, int(block_c), warps)
-                if not valid(problem, config, device):
-                    return config
-    return Config(1, 1, 1, 8, 1)
+    if problem.layout == "channels_last":
+        channels = [int(size) for size in reversed(dims["BLOCK_C"])]
+        rows, cols, patches = 4, 4, 1 if problem.c_out % 2 else 2
+    else:
+        channels = [int(size) for size in dims["BLOCK_C"]]
+        vector = gcd(problem.in_w, 4)  # a column that is loaded alone needs no neighbours
+        rows, cols, patches = (4, vector, 1) if vector > 1 else (4, 1, 4)
+    tried = [
+        (rows, cols, patches, 4),
+        (2, cols, patches, 4),
+        (1, cols, patches, 2),
+        (1, 1, 1, 2),
+        (1, 1, 1, 1),
+    ]
+    for rows, cols, patches, warps in tried:
+        for block_c in channels:
+            config = Config(
+                min(rows, max(dims["BLOCK_R"])), min(cols, max(dims["COLS"])), patches, block_c, warps
+            )  # type: ignore[type-var]
+            if not valid(problem, config, device):
+                return config
+    return None
 
 
 @triton.jit
@@ -197,7 +212,7 @@ def depthwise(
     stride_xc = 1 if CHANNELS_LAST else plane
     STRIDE_XS: tl.constexpr = C_IN if CHANNELS_LAST else 1  # between neighbours in width
     x_ptrs = x_ptr + sample.to(tl.int64) * C_IN * plane + (place(c_in * stride_xc, C) + col * STRIDE_XS)
-    tile_ok = place(c_ok, C) & (col >= 0)
+    tile_ok = place(c_ok, C)
 
     if CHANNELS_LAST:
         zero = tl.zeros((LANES, BLOCK_C), dtype=tl.float32)
@@ -211,9 +226,14 @@ def depthwise(
 
     k0_d, count_d, start_d = first_tap(o_d % AXIS_D.phases, AXIS_D)
     i_d = start_d + o_d // AXIS_D.phases * AXIS_D.step
-    if ROLLED:
+    if ROLLED:  # a program has one row, whose taps are those of a phase
         k0_h, count_h, start_h = first_tap(pid_h % AXIS_H.phases, AXIS_H)
         i_h = start_h + pid_h // AXIS_H.phases * AXIS_H.step
+    else:  # ROWS names all its taps
+        k0_h, count_h = 0, 1
+        i_h = pid_h * (BLOCK_R * AXIS_H.step)
+    TAPS: tl.constexpr = (1 if ROLLED else AXIS_H.taps) * AXIS_W.taps
+    if ROLLED or AXIS_D.taps > 1 or AXIS_D.phases > 1:
         taps_h = divisor(count_h)
         for tap in range(count_d * count_h):
             t_d = tap // taps_h
@@ -221,13 +241,12 @@ def depthwise(
             k = (k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop
             acc = _plane(
                 acc, x_ptrs, w_ptr + k * AXIS_W.taps * C_OUT, tile_ok, col, c_ok, c_out, i_d + t_d * AXIS_D.reach,
-                i_h + t_h * AXIS_H.reach, in_d, in_h, in_w, STRIDE_XS, C_OUT, C, 1, AXIS_W.taps, ROWS, COLUMNS,
+                i_h + t_h * AXIS_H.reach, in_d, in_h, in_w, STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
             )  # fmt: skip
     else:
-        i_h = pid_h * (BLOCK_R * AXIS_H.step)
         acc = _plane(
             acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
-            STRIDE_XS, C_OUT, C, AXIS_H.taps, AXIS_W.taps, ROWS, COLUMNS,
+            STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
         )  # fmt: skip
 
     out_plane = out_d * out_h * out_w
@@ -244,12 +263,12 @@ def depthwise(
 @triton.jit
 def _plane(
     acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
-    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr, C: tl.constexpr, TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr, C: tl.constexpr,
+    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Add the taps of one input plane to the outputs; each input row is loaded once."""
     weights = ()
-    for k in tl.static_range(TAPS_H * TAPS_W):
+    for k in tl.static_range(TAPS):
         weight = tl.load(w_ptr + k * C_OUT + c_out, mask=c_ok, other=0.0).to(tl.float32)
         weights = weights + (place(weight, C),)
     LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
@@ -269,7 +288,9 @@ def _plane(
             for t in tl.static_range(len(ROWS.taps[r])):
                 for s in tl.static_range(len(COLUMNS.taps[v])):
                     x = window[ROWS.taps[r][t][1] * LOADED + COLUMNS.taps[v][s][1]]
-                    total += x.to(tl.float32) * weights[ROWS.taps[r][t][0] * TAPS_W + COLUMNS.taps[v][s][0]]
+                    total += (
+                        x.to(tl.float32) * weights[ROWS.taps[r][t][0] * COLUMNS.count + COLUMNS.taps[v][s][0]]
+                    )
             sums = sums + (total,)
     return sums
 

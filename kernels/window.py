@@ -25,10 +25,11 @@ class Rows(NamedTuple):
 class Columns(NamedTuple):
     """The neighbouring output columns that a thread owns, a compile-time table.
 
-    A thread loads `vectors`, each `size` columns from the one that is named relative to its block's first;
+    There are `count` taps. A thread loads `vectors`, each `size` columns from the one that is named relative to its block's first;
     `taps[v]` says which taps of output column v meet which of the columns loaded.
     """
 
+    count: int
     size: int
     vectors: tuple[int, ...]
     taps: tuple[Taps, ...]
@@ -69,7 +70,7 @@ def columns(axis: Axis, block: int, widest: int) -> Columns:
         tuple((tap, place[position // size * size] + position % size) for tap, position in output)
         for output in outputs
     )
-    return Columns(size, tuple(vectors), taps)
+    return Columns(axis.taps, size, tuple(vectors), taps)
 
 
 @triton.jit
