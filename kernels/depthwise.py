@@ -10,7 +10,7 @@ from tunedb.kernels import window
 from tunedb.kernels.geometry import Axis, axes, constants, first_tap, phase_lengths, shape_flaw
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import divisor, place
-from tunedb.kernels.window import load_row, store_row
+from tunedb.kernels.window import add_plane, store_row
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -114,21 +114,11 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     sums = config.BLOCK_R * config.COLS * width.taps * (1 if _rolled(problem) else height.taps)
     if sums > SUMS_LIMIT:
         return f"at most {SUMS_LIMIT} multiply-adds can be unrolled, but a thread has {sums}"
-    if (need := _registers(problem, config)) > REGISTER_LIMIT and config[:3] != (1, 1, 1):
+    if (need := config.PATCHES * window.registers(*_tables(problem, config))) > REGISTER_LIMIT and config[
+        :3
+    ] != (1, 1, 1):
         return f"a thread must keep at most {REGISTER_LIMIT} numbers, but keeps {need}"
     return launch_flaw(problem, _grid(problem, config))
-
-
-def _registers(problem: Problem, config: Config) -> int:
-    """Estimate the 32-bit registers that a thread keeps: sums, the rows in use, weights."""
-    rows, columns = _tables(problem, config)
-    held, alive = 0, {index: r for r, taps in enumerate(rows.taps) for _, index in taps}
-    first = {index: r for r, taps in reversed(list(enumerate(rows.taps))) for _, index in taps}
-    for r in range(len(rows.taps)):
-        held = max(held, sum(first[index] <= r <= end for index, end in alive.items()))
-    used = {index for taps in columns.taps for _, index in taps}
-    taps = len(rows.taps[0]) * max(1, max(len(taps) for taps in columns.taps))
-    return config.PATCHES * (len(rows.taps) * len(columns.taps) + held * len(used) + taps)
 
 
 def default(problem: Problem, device: Device) -> Config | None:
@@ -162,7 +152,7 @@ def default(problem: Problem, device: Device) -> Config | None:
 @triton.jit
 def depthwise(
     x_ptr, w_ptr, b_ptr, y_ptr,
-    n, in_d, in_h, in_w, out_d, out_h, out_w,
+    n, in_d, in_h, in_w, out_d, out_h, out_w,  # noqa: ARG001 (the grid has counted the samples)
     C_IN: tl.constexpr, C_OUT: tl.constexpr,
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ROLLED: tl.constexpr, IN_ALIGN: tl.constexpr, OUT_ALIGN: tl.constexpr,
@@ -222,7 +212,7 @@ def depthwise(
         zero += place(tl.load(b_ptr + c_out, mask=c_ok, other=0.0).to(tl.float32), C)
     acc = ()
     for _ in tl.static_range(HEIGHT * WIDTH):
-        acc = acc + (zero,)
+        acc += (zero,)
 
     k0_d, count_d, start_d = first_tap(o_d % AXIS_D.phases, AXIS_D)
     i_d = start_d + o_d // AXIS_D.phases * AXIS_D.step
@@ -239,12 +229,12 @@ def depthwise(
             t_d = tap // taps_h
             t_h = tap % taps_h
             k = (k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop
-            acc = _plane(
+            acc = add_plane(
                 acc, x_ptrs, w_ptr + k * AXIS_W.taps * C_OUT, tile_ok, col, c_ok, c_out, i_d + t_d * AXIS_D.reach,
                 i_h + t_h * AXIS_H.reach, in_d, in_h, in_w, STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
             )  # fmt: skip
     else:
-        acc = _plane(
+        acc = add_plane(
             acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
             STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
         )  # fmt: skip
@@ -258,41 +248,6 @@ def depthwise(
         o_h = pid_h * HEIGHT + r
         ok = tile_ok & (o_h < out_h)
         store_row(y_ptrs + (o_d * out_h + o_h) * out_w * STRIDE_YS, o_w, ok, out_w, acc, r, STRIDE_YS, WIDTH)
-
-
-@triton.jit
-def _plane(
-    acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
-    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr, C: tl.constexpr,
-    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Add the taps of one input plane to the outputs; each input row is loaded once."""
-    weights = ()
-    for k in tl.static_range(TAPS):
-        weight = tl.load(w_ptr + k * C_OUT + c_out, mask=c_ok, other=0.0).to(tl.float32)
-        weights = weights + (place(weight, C),)
-    LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
-    WIDTH: tl.constexpr = len(COLUMNS.taps)
-    plane_ok = (i_d >= 0) & (i_d < in_d)
-    window = ()
-    sums = ()
-    for r in tl.static_range(len(ROWS.taps)):
-        for f in tl.static_range(len(ROWS.fresh[r])):
-            row = i_h + ROWS.fresh[r][f]
-            ok = tile_ok & (plane_ok & (row >= 0) & (row < in_h))
-            window = window + load_row(
-                x_ptrs + (i_d * in_h + row) * in_w * STRIDE_XS, col, ok, in_w, STRIDE_XS, COLUMNS
-            )
-        for v in tl.static_range(WIDTH):
-            total = acc[r * WIDTH + v]
-            for t in tl.static_range(len(ROWS.taps[r])):
-                for s in tl.static_range(len(COLUMNS.taps[v])):
-                    x = window[ROWS.taps[r][t][1] * LOADED + COLUMNS.taps[v][s][1]]
-                    total += (
-                        x.to(tl.float32) * weights[ROWS.taps[r][t][0] * COLUMNS.count + COLUMNS.taps[v][s][0]]
-                    )
-            sums = sums + (total,)
-    return sums
 
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:

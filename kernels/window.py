@@ -1,12 +1,14 @@
 """A window that slides through registers: which inputs a block of outputs needs, and loading them a vector at a time."""
 
+import functools
 from typing import NamedTuple
 
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import Axis, taps_of_phase
+from tunedb.kernels.tiles import place
 
-__all__ = ["Columns", "Rows", "columns", "join_last", "load_row", "rows", "split_last", "store_row"]
+__all__ = ["Columns", "Rows", "add_plane", "columns", "registers", "rows", "store_row"]
 
 Taps = tuple[tuple[int, int], ...]  # (tap of the kernel, index of the input that it multiplies)
 
@@ -46,6 +48,7 @@ def _outputs(axis: Axis, block: int) -> tuple[Taps, ...]:
     return tuple(found)
 
 
+@functools.cache
 def rows(axis: Axis, block: int) -> Rows:
     """Return the table of `block` rows of every phase; each input row is loaded once."""
     seen: dict[int, int] = {}
@@ -58,6 +61,7 @@ def rows(axis: Axis, block: int) -> Rows:
     return Rows(tuple(fresh), tuple(taps))
 
 
+@functools.cache
 def columns(axis: Axis, block: int, widest: int) -> Columns:
     """Return the table of `block` columns of every phase, loaded in aligned vectors of at most `widest` columns."""
     size = 1
@@ -73,8 +77,23 @@ def columns(axis: Axis, block: int, widest: int) -> Columns:
     return Columns(axis.taps, size, tuple(vectors), taps)
 
 
+@functools.cache
+def registers(rows: Rows, columns: Columns) -> int:
+    """Estimate the 32-bit registers that a patch keeps in a thread: its sums, the input rows in use, weights."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for r, taps in enumerate(rows.taps):
+        for _, index in taps:
+            first.setdefault(index, r)
+            last[index] = r
+    held = max(sum(first[index] <= r <= last[index] for index in first) for r in range(len(rows.taps)))
+    used = {index for taps in columns.taps for _, index in taps}
+    weights = max(map(len, rows.taps)) * max(map(len, columns.taps))
+    return len(rows.taps) * len(columns.taps) + held * len(used) + weights
+
+
 @triton.jit
-def split_last(tile, SIZE: tl.constexpr):
+def _split(tile, SIZE: tl.constexpr):
     """Return the SIZE slices of a tile along its last axis, each in registers of the thread that loaded it."""
     parts = (tile,)
     for level in tl.static_range(SIZE.bit_length() - 1):
@@ -83,37 +102,37 @@ def split_last(tile, SIZE: tl.constexpr):
         for index in tl.static_range(2**level):
             pairs = tl.reshape(parts[index], (tile.shape[0], tile.shape[1], SIZE // 2 ** (level + 1), 2))
             left, right = tl.split(pairs)
-            even = even + (left,)
-            odd = odd + (right,)
+            even += (left,)
+            odd += (right,)
         parts = even + odd
     slices = ()
     for index in tl.static_range(SIZE):
-        slices = slices + (tl.reshape(parts[index], (tile.shape[0], tile.shape[1])),)
+        slices += (tl.reshape(parts[index], (tile.shape[0], tile.shape[1])),)
     return slices
 
 
 @triton.jit
-def join_last(tiles, SIZE: tl.constexpr):
-    """Return SIZE tiles as one with a new last axis; the inverse of split_last."""
+def _join(tiles, SIZE: tl.constexpr):
+    """Return SIZE tiles as one with a new last axis; the inverse of _split."""
     parts = tiles
     for level in tl.static_range(SIZE.bit_length() - 1):
         joined = ()
         for index in tl.static_range(SIZE // 2 ** (level + 1)):
             pair = tl.join(parts[index], parts[index + SIZE // 2 ** (level + 1)])
-            joined = joined + (tl.reshape(pair, (tiles[0].shape[0], tiles[0].shape[1], 2 ** (level + 1))),)
+            joined += (tl.reshape(pair, (tiles[0].shape[0], tiles[0].shape[1], 2 ** (level + 1))),)
         parts = joined
     return parts[0]
 
 
 @triton.jit
-def load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
+def _load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
     """Return the columns of one input row that a tile needs, as a tuple of tiles, zero outside the input.
 
     x_ptrs, ok: the tile's pointers and mask, at each thread's first column `col`, whose size is 1 along channels.
     """
     found = ()
     for index in tl.static_range(len(COLUMNS.vectors)):
-        found = found + _vector(x_ptrs, col, ok, in_w, STRIDE, COLUMNS.vectors[index], COLUMNS.size)
+        found += _vector(x_ptrs, col, ok, in_w, STRIDE, COLUMNS.vectors[index], COLUMNS.size)
     return found
 
 
@@ -130,8 +149,43 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
         real = ok[:, :, None] & (at < in_w)
         if FIRST < 0:
             real = real & (at >= 0)
-        parts = split_last(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
+        parts = _split(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
     return parts
+
+
+@triton.jit
+def add_plane(
+    acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
+    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr, C: tl.constexpr,
+    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Add the taps of one input plane to the outputs; each input row is loaded once."""
+    weights = ()
+    for k in tl.static_range(TAPS):
+        weight = tl.load(w_ptr + k * C_OUT + c_out, mask=c_ok, other=0.0).to(tl.float32)
+        weights += (place(weight, C),)
+    LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
+    WIDTH: tl.constexpr = len(COLUMNS.taps)
+    plane_ok = (i_d >= 0) & (i_d < in_d)
+    window = ()
+    sums = ()
+    for r in tl.static_range(len(ROWS.taps)):
+        for f in tl.static_range(len(ROWS.fresh[r])):
+            row = i_h + ROWS.fresh[r][f]
+            ok = tile_ok & (plane_ok & (row >= 0) & (row < in_h))
+            window += _load_row(
+                x_ptrs + (i_d * in_h + row) * in_w * STRIDE_XS, col, ok, in_w, STRIDE_XS, COLUMNS
+            )
+        for v in tl.static_range(WIDTH):
+            total = acc[r * WIDTH + v]
+            for t in tl.static_range(len(ROWS.taps[r])):
+                for s in tl.static_range(len(COLUMNS.taps[v])):
+                    x = window[ROWS.taps[r][t][1] * LOADED + COLUMNS.taps[v][s][1]]
+                    total += (
+                        x.to(tl.float32) * weights[ROWS.taps[r][t][0] * COLUMNS.count + COLUMNS.taps[v][s][0]]
+                    )
+            sums += (total,)
+    return sums
 
 
 @triton.jit
@@ -140,10 +194,10 @@ def store_row(y_ptrs, o_w, ok, out_w, acc, r, STRIDE: tl.constexpr, WIDTH: tl.co
     if WIDTH & (WIDTH - 1) == 0 and WIDTH > 1 and STRIDE == 1:
         row = ()
         for v in tl.static_range(WIDTH):
-            row = row + (acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty),)
+            row += (acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty),)
         hop = tl.arange(0, WIDTH)[None, None, :]
         real = ok[:, :, None] & (o_w[:, :, None] + hop < out_w)
-        tl.store(y_ptrs[:, :, None] + hop, join_last(row, WIDTH), mask=real)
+        tl.store(y_ptrs[:, :, None] + hop, _join(row, WIDTH), mask=real)
     else:
         for v in tl.static_range(WIDTH):
             value = acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty)
