@@ -1,5 +1,6 @@
 """Depthwise convolution: one input channel a group, so no matrix product, only a window of inputs that slides."""
 
+import itertools
 from collections.abc import Callable
 from math import gcd
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from tunedb.weights import tap_major
 
 OPS = ALL_OPS
 UNROLL_LIMIT = 128  # taps in a row of the code: more are larger than the instruction cache
-SUMS_LIMIT = 1024  # multiply-adds in the code
+SUMS_LIMIT = 1536  # multiply-adds in the code
 REGISTER_LIMIT = 176  # of a thread's 255, by estimate; what spills all the same is found by compiling
 
 
@@ -108,10 +109,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     len_w = phase_lengths(problem, axes(problem))[2]
     if lanes > 32 and (lanes // 2) * config.COLS >= len_w:
         return f"{lanes} threads of {config.COLS} columns are more than twice the width {len_w}"
-    if config.BLOCK_R * config.COLS > 128:
-        return f"a thread must own at most 128 outputs of a phase, but owns {config.BLOCK_R} x {config.COLS}"
     _, height, width = axes(problem)
-    sums = config.BLOCK_R * config.COLS * width.taps * (1 if _rolled(problem) else height.taps)
+    sums = config.BLOCK_R * config.COLS * max(8, width.taps * (1 if _rolled(problem) else height.taps))
     if sums > SUMS_LIMIT:
         return f"at most {SUMS_LIMIT} multiply-adds can be unrolled, but a thread has {sums}"
     if (need := config.PATCHES * window.registers(*_tables(problem, config))) > REGISTER_LIMIT and config[
@@ -125,27 +124,19 @@ def default(problem: Problem, device: Device) -> Config | None:
     dims = space(problem, device)
     if not dims:
         return None
+    most = int(dims["BLOCK_R"][-1]), int(dims["COLS"][-1])
+    channels = [int(size) for size in dims["BLOCK_C"]]
     if problem.layout == "channels_last":
-        channels = [int(size) for size in reversed(dims["BLOCK_C"])]
+        channels.reverse()
         rows, cols, patches = 4, 4, 1 if problem.c_out % 2 else 2
     else:
-        channels = [int(size) for size in dims["BLOCK_C"]]
-        vector = gcd(problem.in_w, 4)  # a column that is loaded alone needs no neighbours
-        rows, cols, patches = (4, vector, 1) if vector > 1 else (4, 1, 4)
-    tried = [
-        (rows, cols, patches, 4),
-        (2, cols, patches, 4),
-        (1, cols, patches, 2),
-        (1, 1, 1, 2),
-        (1, 1, 1, 1),
-    ]
-    for rows, cols, patches, warps in tried:
-        for block_c in channels:
-            config = Config(
-                min(rows, max(dims["BLOCK_R"])), min(cols, max(dims["COLS"])), patches, block_c, warps
-            )  # type: ignore[type-var]
-            if not valid(problem, config, device):
-                return config
+        cols = gcd(problem.in_w, 4)  # as many as a vector holds; single columns are better far apart
+        rows, patches = 4, 1 if cols > 1 else 4
+    smaller = (rows, cols, patches, 4), (2, cols, patches, 4), (1, cols, 1, 2), (1, 1, 1, 2), (1, 1, 1, 1)
+    for (block_r, block_v, each, warps), block_c in itertools.product(smaller, channels):
+        config = Config(min(block_r, most[0]), min(block_v, most[1]), each, block_c, warps)
+        if not valid(problem, config, device):
+            return config
     return None
 
 
@@ -189,7 +180,8 @@ def depthwise(
         out_w = out_w.to(tl.int64)
 
     c_out = pid_c * BLOCK_C + tl.arange(0, BLOCK_C)
-    c_ok = c_out < C_OUT
+    c_tile = place(c_out, C)
+    c_ok = c_tile < C_OUT
     if C_OUT == C_IN:
         c_in = c_out
     else:
@@ -202,14 +194,15 @@ def depthwise(
     stride_xc = 1 if CHANNELS_LAST else plane
     STRIDE_XS: tl.constexpr = C_IN if CHANNELS_LAST else 1  # between neighbours in width
     x_ptrs = x_ptr + sample.to(tl.int64) * C_IN * plane + (place(c_in * stride_xc, C) + col * STRIDE_XS)
-    tile_ok = place(c_ok, C)
 
     if CHANNELS_LAST:
         zero = tl.zeros((LANES, BLOCK_C), dtype=tl.float32)
+        # Every thread loads its own channels' weights: a vector of channels would be handed out differently.
+        c_tile += tl.zeros((LANES, BLOCK_C), dtype=tl.int32)
     else:
         zero = tl.zeros((BLOCK_C, LANES), dtype=tl.float32)
     if HAS_BIAS:
-        zero += place(tl.load(b_ptr + c_out, mask=c_ok, other=0.0).to(tl.float32), C)
+        zero += tl.load(b_ptr + c_tile, mask=c_ok, other=0.0).to(tl.float32)
     acc = ()
     for _ in tl.static_range(HEIGHT * WIDTH):
         acc += (zero,)
@@ -230,23 +223,23 @@ def depthwise(
             t_h = tap % taps_h
             k = (k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop
             acc = add_plane(
-                acc, x_ptrs, w_ptr + k * AXIS_W.taps * C_OUT, tile_ok, col, c_ok, c_out, i_d + t_d * AXIS_D.reach,
-                i_h + t_h * AXIS_H.reach, in_d, in_h, in_w, STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
+                acc, x_ptrs, w_ptr + k * AXIS_W.taps * C_OUT, c_tile, c_ok, col, i_d + t_d * AXIS_D.reach,
+                i_h + t_h * AXIS_H.reach, in_d, in_h, in_w, STRIDE_XS, C_OUT, TAPS, ROWS, COLUMNS,
             )  # fmt: skip
     else:
         acc = add_plane(
-            acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
-            STRIDE_XS, C_OUT, C, TAPS, ROWS, COLUMNS,
+            acc, x_ptrs, w_ptr, c_tile, c_ok, col, i_d, i_h, in_d, in_h, in_w,
+            STRIDE_XS, C_OUT, TAPS, ROWS, COLUMNS,
         )  # fmt: skip
 
     out_plane = out_d * out_h * out_w
     stride_yc = 1 if CHANNELS_LAST else out_plane
     STRIDE_YS: tl.constexpr = C_OUT if CHANNELS_LAST else 1
     o_w = place(j_w * WIDTH, W)
-    y_ptrs = y_ptr + sample.to(tl.int64) * C_OUT * out_plane + (place(c_out * stride_yc, C) + o_w * STRIDE_YS)
+    y_ptrs = y_ptr + sample.to(tl.int64) * C_OUT * out_plane + (c_tile * stride_yc + o_w * STRIDE_YS)
     for r in tl.static_range(HEIGHT):
         o_h = pid_h * HEIGHT + r
-        ok = tile_ok & (o_h < out_h)
+        ok = c_ok & (o_h < out_h)
         store_row(y_ptrs + (o_d * out_h + o_h) * out_w * STRIDE_YS, o_w, ok, out_w, acc, r, STRIDE_YS, WIDTH)
 
 
@@ -265,17 +258,20 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
 
 def work(problem: Problem, config: Config) -> Work:
     item = ITEM_BYTES[problem.dtype]
-    depth, height, _ = axes(problem)
+    depth, height, width = axes(problem)
     rows, columns = _tables(problem, config)
-    outer = -(-depth.taps // depth.hop) * (-(-height.taps // height.hop) if _rolled(problem) else 1)
+    outer, taps = -(-depth.taps // depth.hop), height.taps * width.taps
+    if _rolled(problem):
+        outer, taps = outer * -(-height.taps // height.hop), width.taps
     threads = _lanes(config) * config.BLOCK_C
     meetings = sum(map(len, rows.taps)) * sum(map(len, columns.taps))
-    loads = sum(map(len, rows.fresh)) * columns.size * len(columns.vectors)
-    taps = max(1, height.taps * axes(problem)[2].taps)
+    # L1 keeps what neighbouring threads both load; sectors cost 32 bytes.
+    columns_read = _lanes(config) * config.COLS * width.step + width.taps
+    row = max(32, columns_read * config.BLOCK_C * item)
     return Work(
         flops=2 * threads * outer * max(1, meetings),
         unit="fma",
-        loaded=item * threads * outer * max(1, loads) + taps * max(32, config.BLOCK_C * item),
+        loaded=outer * (max(1, sum(map(len, rows.fresh))) * row + taps * max(32, config.BLOCK_C * item)),
         stored=item * threads * len(rows.taps) * len(columns.taps),
         k_steps=outer,
     )

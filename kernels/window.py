@@ -6,7 +6,6 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import Axis, taps_of_phase
-from tunedb.kernels.tiles import place
 
 __all__ = ["Columns", "Rows", "add_plane", "columns", "registers", "rows", "store_row"]
 
@@ -155,15 +154,14 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
 
 @triton.jit
 def add_plane(
-    acc, x_ptrs, w_ptr, tile_ok, col, c_ok, c_out, i_d, i_h, in_d, in_h, in_w,
-    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr, C: tl.constexpr,
+    acc, x_ptrs, w_ptr, c_tile, c_ok, col, i_d, i_h, in_d, in_h, in_w,
+    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr,
     TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Add the taps of one input plane to the outputs; each input row is loaded once."""
     weights = ()
     for k in tl.static_range(TAPS):
-        weight = tl.load(w_ptr + k * C_OUT + c_out, mask=c_ok, other=0.0).to(tl.float32)
-        weights += (place(weight, C),)
+        weights += (tl.load(w_ptr + k * C_OUT + c_tile, mask=c_ok, other=0.0).to(tl.float32),)
     LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
     WIDTH: tl.constexpr = len(COLUMNS.taps)
     plane_ok = (i_d >= 0) & (i_d < in_d)
@@ -172,7 +170,7 @@ def add_plane(
     for r in tl.static_range(len(ROWS.taps)):
         for f in tl.static_range(len(ROWS.fresh[r])):
             row = i_h + ROWS.fresh[r][f]
-            ok = tile_ok & (plane_ok & (row >= 0) & (row < in_h))
+            ok = c_ok & (plane_ok & (row >= 0) & (row < in_h))
             window += _load_row(
                 x_ptrs + (i_d * in_h + row) * in_w * STRIDE_XS, col, ok, in_w, STRIDE_XS, COLUMNS
             )
