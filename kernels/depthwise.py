@@ -23,7 +23,7 @@ from tunedb.weights import tap_major
 OPS = ALL_OPS
 UNROLL_LIMIT = 128  # taps in a row of the code: more are larger than the instruction cache
 SUMS_LIMIT = 1536  # multiply-adds in the code
-REGISTER_LIMIT = 176  # of a thread's 255, by estimate; what spills all the same is found by compiling
+REGISTER_LIMIT = 144  # of a thread's 255, by an estimate that leaves out addresses
 
 
 class Config(NamedTuple):
@@ -97,7 +97,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return flaw
     if config.PATCHES * ITEM_BYTES[problem.dtype] > 16:
         return (
-            f"the PATCHES of a thread must be 16 bytes of channels at most, but are {config.PATCHES} channels"
+            f"the PATCHES of a thread must be 16 bytes at most, but are {config.PATCHES} of {problem.dtype}"
         )
     if _rolled(problem) and config.BLOCK_R > 1:
         return f"where the rows' taps are a loop BLOCK_R must be 1, but is {config.BLOCK_R}"
@@ -113,9 +113,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     sums = config.BLOCK_R * config.COLS * max(8, width.taps * (1 if _rolled(problem) else height.taps))
     if sums > SUMS_LIMIT:
         return f"at most {SUMS_LIMIT} multiply-adds can be unrolled, but a thread has {sums}"
-    if (need := config.PATCHES * window.registers(*_tables(problem, config))) > REGISTER_LIMIT and config[
-        :3
-    ] != (1, 1, 1):
+    need = config.PATCHES * window.registers(*_tables(problem, config))
+    if need > REGISTER_LIMIT and config[:3] != (1, 1, 1):
         return f"a thread must keep at most {REGISTER_LIMIT} numbers, but keeps {need}"
     return launch_flaw(problem, _grid(problem, config))
 

@@ -78,17 +78,13 @@ def columns(axis: Axis, block: int, widest: int) -> Columns:
 
 @functools.cache
 def registers(rows: Rows, columns: Columns) -> int:
-    """Estimate the 32-bit registers that a patch keeps in a thread: its sums, the input rows in use, weights."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for r, taps in enumerate(rows.taps):
-        for _, index in taps:
-            first.setdefault(index, r)
-            last[index] = r
-    held = max(sum(first[index] <= r <= last[index] for index in first) for r in range(len(rows.taps)))
+    """Estimate the 32-bit registers that a patch keeps in a thread: its sums, one input row, weights.
+
+    The compiler adds an input row to all sums that use it, so rows do not stay; weights do if there are more rows.
+    """
     used = {index for taps in columns.taps for _, index in taps}
-    weights = max(map(len, rows.taps)) * max(map(len, columns.taps))
-    return len(rows.taps) * len(columns.taps) + held * len(used) + weights
+    again = max(map(len, rows.taps)) if len(rows.taps) > 1 else 1
+    return len(rows.taps) * len(columns.taps) + len(used) + again * max(map(len, columns.taps))
 
 
 @triton.jit

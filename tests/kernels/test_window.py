@@ -64,5 +64,5 @@ def test_columns_are_whole_vectors():
 
 
 def test_registers():
-    """A patch of two rows by four columns under 3x3 taps keeps 8 sums, three rows of 6 inputs and 9 weights."""
-    assert registers(rows(PLAIN, 2), columns(PLAIN, 4, 4)) == 8 + 3 * 6 + 9
+    """A patch of two rows by four columns under 3x3 taps keeps 8 sums, 6 inputs and 9 weights."""
+    assert registers(rows(PLAIN, 2), columns(PLAIN, 4, 4)) == 8 + 6 + 9
