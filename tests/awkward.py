@@ -68,6 +68,21 @@ AWKWARD = {
         "conv1d", n=2, c=(3, 6), extents=19, k=4, s=2, d=2, groups=3, **HALF
     ),
     "depthwise, last": problem("conv3d", c=(7, 14), extents=(3, 4, 5), k=(2, 3, 3), p=1, groups=7, **LAST),
+    "depthwise in vectors": problem(
+        "conv2d", n=2, c=(3, 3), extents=(7, 24), k=(3, 5), p=(2, 1), groups=3, bias=1, **HALF
+    ),
+    "depthwise with strides": problem(
+        "conv2d", c=(4, 8), extents=(11, 16), k=(3, 4), s=(2, 3), p=(1, 2), groups=4
+    ),
+    "depthwise with dilation": problem(
+        "conv2d", n=2, c=(3, 3), extents=(9, 20), k=3, s=(1, 2), p=4, d=(3, 2), groups=3, **BRAIN
+    ),
+    "depthwise with too many taps to unroll": problem(
+        "conv2d", c=(2, 2), extents=(15, 14), k=13, p=6, groups=2
+    ),
+    "depthwise 3-D": problem(
+        "conv3d", c=(2, 4), extents=(4, 5, 8), k=(3, 3, 2), s=(2, 1, 1), p=1, groups=2, bias=1
+    ),
     "ieee": problem("conv2d", c=(16, 16), extents=6, k=3, p=1, precision="ieee"),
     "stride 1 transposed": problem(
         "conv_transpose2d", n=2, c=(5, 7), extents=(6, 5), k=(3, 2), p=(1, 0), bias=1
@@ -101,6 +116,43 @@ AWKWARD = {
     ),
     "depthwise transposed, multiplier, last": problem(
         "conv_transpose2d", c=(3, 6), extents=(4, 3), k=3, s=2, p=1, op_=1, groups=3, **LAST
+    ),
+    "depthwise transposed 3-D": problem(
+        "conv_transpose3d",
+        c=(2, 2),
+        extents=(3, 4, 6),
+        k=(3, 4, 3),
+        s=(2, 2, 3),
+        p=(1, 2, 0),
+        op_=(1, 0, 2),
+        groups=2,
+    ),
+    "depthwise transposed with dilation": problem(
+        "conv_transpose2d",
+        n=2,
+        c=(3, 3),
+        extents=(5, 8),
+        k=(3, 5),
+        s=(2, 4),
+        p=(1, 3),
+        d=(3, 6),
+        groups=3,
+        bias=1,
+    ),
+    "depthwise transposed in vectors, last": problem(
+        "conv_transpose2d",
+        c=(8, 8),
+        extents=(3, 8),
+        k=(1, 3),
+        s=(1, 2),
+        p=(0, 1),
+        op_=(0, 1),
+        groups=8,
+        **LAST,
+        **BRAIN,
+    ),
+    "depthwise with too many phases to unroll": problem(
+        "conv_transpose2d", c=(2, 2), extents=(2, 3), k=3, s=(9, 8), p=1, groups=2, bias=1
     ),
     "output padding beyond what the kernel reaches": problem(
         "conv_transpose1d", c=(2, 3), extents=3, k=1, s=4, op_=3, bias=1
