@@ -10,7 +10,7 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Packer", "k_major", "row_length", "tap_major"]
+__all__ = ["Packer", "k_major", "row_length", "tap_major", "width_major", "width_row"]
 
 ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
 
@@ -105,6 +105,29 @@ def k_major(problem: Problem, *, rounded: bool) -> Packer:
             ordered = weight.reshape(groups, c_out, c_in, taps).permute(0, 1, 3, 2)
         packed = weight.new_zeros(groups * c_out, row)
         packed[:, : taps * c_in] = ordered.reshape(groups * c_out, taps * c_in)
+        return nearest_tf32(packed) if rounded else packed
+
+    return Packer(pack)
+
+
+def width_row(problem: Problem) -> int:
+    """Return the elements of a row of a width-major packed weight: depth and height taps * input channels, padded."""
+    return -(-problem.k_d * problem.k_h * (problem.c_in // problem.groups) // ALIGNMENT) * ALIGNMENT
+
+
+def width_major(problem: Problem, *, rounded: bool) -> Packer:
+    """Return a packer to [groups, k_w, c_out of a group, width_row]: a K-major matrix for every width tap."""
+    groups, row = problem.groups, width_row(problem)
+    c_in, c_out = problem.c_in // groups, problem.c_out // groups
+    others, k_w = problem.k_d * problem.k_h, problem.k_w
+
+    def pack(weight: "Tensor") -> "Tensor":
+        if problem.transposed:
+            ordered = weight.reshape(groups, c_in, c_out, others, k_w).permute(0, 4, 2, 3, 1)
+        else:
+            ordered = weight.reshape(groups, c_out, c_in, others, k_w).permute(0, 4, 1, 3, 2)
+        packed = weight.new_zeros(groups, k_w, c_out, row)
+        packed[..., : others * c_in] = ordered.reshape(groups, k_w, c_out, others * c_in)
         return nearest_tf32(packed) if rounded else packed
 
     return Packer(pack)
