@@ -10,7 +10,7 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Packer", "k_major", "row_length", "tap_major", "width_major", "width_row"]
+__all__ = ["Packer", "k_major", "row_length", "tap_major", "width_major", "width_row", "window_major", "window_row"]
 
 ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
 
@@ -128,6 +128,39 @@ def width_major(problem: Problem, *, rounded: bool) -> Packer:
             ordered = weight.reshape(groups, c_out, c_in, others, k_w).permute(0, 4, 1, 3, 2)
         packed = weight.new_zeros(groups, k_w, c_out, row)
         packed[..., : others * c_in] = ordered.reshape(groups, k_w, c_out, others * c_in)
+        return nearest_tf32(packed) if rounded else packed
+
+    return Packer(pack)
+
+
+def window_row(run: int) -> int:
+    """Return the elements that a run of a window takes in a packed weight."""
+    return -(-run // ALIGNMENT) * ALIGNMENT
+
+
+def window_major(problem: Problem, inner: int, channels: int, *, rounded: bool) -> Packer:
+    """Return a packer to [c_out, runs, window_row]: the weights in the order of a packed input's window.
+
+    `inner` is the axis (0 depth, 1 height, 2 width) whose taps are one run where it is not dilated, `channels` the
+    padded input channels of a group. Transposed problems (of stride 1) have their taps reversed.
+    """
+    import torch
+
+    groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
+    outer = [axis for axis in (0, 1, 2) if axis != inner]
+    together = problem.kernel[inner] if problem.dilation[inner] == 1 else 1
+    run = together * channels
+    runs = math.prod(problem.kernel) // together
+
+    def pack(weight: "Tensor") -> "Tensor":
+        if problem.transposed:
+            taps = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2).flip(3, 4, 5)
+        else:
+            taps = weight.reshape(groups, c_out, c_in, *problem.kernel)
+        ordered = taps.permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
+        padded = torch.nn.functional.pad(ordered, (0, channels - c_in))
+        packed = weight.new_zeros(groups * c_out, runs, window_row(run))
+        packed[..., :run] = padded.reshape(groups * c_out, runs, run)
         return nearest_tf32(packed) if rounded else packed
 
     return Packer(pack)

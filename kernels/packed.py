@@ -1,0 +1,323 @@
+"""Convolution as a matrix product over a packed input, in which every window is a few contiguous runs.
+
+The input is rewritten once (kernels/repack.py): border zeros in place, channels innermost and padded, float32 rounded
+to TF32. Loads of the product then need no mask and no address arithmetic but one addition, whatever the padding, the
+number of input channels or the layout. It pays where the product is much dearer than one pass over the input.
+"""
+
+from collections.abc import Callable
+from math import gcd
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import triton
+import triton.language as tl
+from tunedb.kernels.geometry import is_large, shape_flaw
+from tunedb.kernels.ptx import operand
+from tunedb.kernels.repack import (
+    Packing,
+    packed_elements,
+    packed_length,
+    packed_strides,
+    packing_of,
+    repack_signature,
+)
+from tunedb.kernels.tiles import place, tile_order
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature, Work
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
+from tunedb.problem import ITEM_BYTES, Problem
+from tunedb.problem import OPS as ALL_OPS
+from tunedb.weights import window_major, window_row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OPS = ALL_OPS
+LARGEST = 1 << 33  # bytes of the packed input
+
+
+class Config(NamedTuple):
+    """A tile is BLOCK_M output positions by BLOCK_N output channels."""
+
+    ORDER: str  # of tiles (tiles.tile_order)
+    SWAP: int  # 1: the accumulator is [channels, positions]
+    BLOCK_M: int
+    BLOCK_N: int
+    BLOCK_K: int
+    DOT: str  # input precision of tl.dot
+    num_warps: int
+    num_stages: int
+
+
+def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
+    del device
+    packing = packing_of(problem)
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    if packing is None or (c_in == 1 and c_out <= 2 and problem.groups > 1):
+        return {}
+    return {
+        "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
+        "SWAP": (0, 1),
+        "BLOCK_M": (32, 64, 128, 256),
+        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
+        "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
+        "DOT": dots(problem),
+        "num_warps": (4, 8),
+        "num_stages": (2, 3, 4, 5),
+    }
+
+
+def dots(problem: Problem) -> tuple[str, ...]:
+    """Return the input precisions of tl.dot that may meet the error contract."""
+    if problem.dtype != "float32":
+        return ("ieee",)
+    return ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
+
+
+def valid(problem: Problem, config: Config, device: Device) -> str:
+    packing = packing_of(problem)
+    if packing is None:
+        return "a transposed convolution must have stride 1"
+    names = {"ORDER": ("m", "n", "swizzle"), "SWAP": (0, 1), "DOT": dots(problem)}
+    if flaw := shape_flaw(config, names):
+        return flaw
+    if not 16 <= config.BLOCK_M <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
+        return f"a tile must have 16 to 512 positions and 16 to 256 channels, but has {config.BLOCK_M}, {config.BLOCK_N} and {config.BLOCK_K}"
+    run, _ = _runs(packing)
+    if 2 * max(16, run) <= config.BLOCK_K:
+        return f"BLOCK_K {config.BLOCK_K} is twice the {run} elements of a run"
+    threads = config.num_warps * 32
+    most = 64 if config.DOT == "tf32x3" else 128
+    if not 4 <= config.BLOCK_M * config.BLOCK_N // threads <= most:
+        return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {config.BLOCK_M} x {config.BLOCK_N}"
+    if max(config.BLOCK_M, config.BLOCK_N) * config.BLOCK_K // threads > 64:
+        return f"{config.num_warps} warps are too few to load tiles of {config.BLOCK_M} and {config.BLOCK_N} by {config.BLOCK_K}"
+    stages = config.num_stages if device.capability >= 90 else max(config.num_stages - 1, 1)
+    shared = stages * (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * ITEM_BYTES[problem.dtype]
+    if shared > device.shared_block:
+        return f"{config.num_stages} stages need {shared} bytes of shared memory, but a block has {device.shared_block}"
+    if packed_elements(problem, packing) * ITEM_BYTES[problem.dtype] > LARGEST:
+        return f"the packed input must take at most {LARGEST >> 30} GiB"
+    if packed_elements(problem, packing) >= 2**31 * problem.n * problem.groups > 0:
+        return "one sample of the packed input must have fewer than 2^31 elements"
+    depth, height, width = problem.out_extents
+    if problem.n * depth * height * width >= 2**31 - 4096:
+        return "all outputs of a channel must be fewer than 2^31"
+    repacking = repack_signature(problem, packing, rounded=False).grid
+    return launch_flaw(problem, _grid(problem, config)) or launch_flaw(problem, repacking)
+
+
+def default(problem: Problem, device: Device) -> Config | None:
+    dims = space(problem, device)
+    packing = packing_of(problem)
+    if not dims or packing is None:
+        return None
+    c_out = problem.c_out // problem.groups
+    config = Config(
+        ORDER="m",
+        SWAP=int(problem.layout == "channels_first"),
+        BLOCK_M=64,
+        BLOCK_N=min(64, max(16, triton.next_power_of_2(c_out))),
+        BLOCK_K=32 if _runs(packing)[0] > 16 else 16,
+        DOT=str(dims["DOT"][0]),
+        num_warps=4,
+        num_stages=3,
+    )
+    return None if valid(problem, config, device) else config
+
+
+def _runs(packing: Packing) -> tuple[int, int]:
+    """Return the elements of a contiguous run of a window, and how many runs a window has."""
+    side = packing[packing.inner]
+    together = side.taps if side.reach == 1 else 1
+    taps = packing.depth.taps * packing.height.taps * packing.width.taps
+    return together * packing.channels, taps // together
+
+
+@triton.jit
+def packed(
+    x_ptr, w_ptr, b_ptr, y_ptr,
+    n, out_d, out_h, out_w,
+    C_OUT: tl.constexpr, GROUPS: tl.constexpr,
+    SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, INNER: tl.constexpr, CHANNELS: tl.constexpr,
+    RUN: tl.constexpr, RUNS: tl.constexpr, WINDOW_ROW: tl.constexpr, EVEN_OUT: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+    LARGE: tl.constexpr,
+    ORDER: tl.constexpr, SWAP: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    DOT: tl.constexpr,
+):  # fmt: skip
+    """x: packed by repack; w: [GROUPS * C_OUT, RUNS, WINDOW_ROW], see weights.window_major."""
+    NUM_N: tl.constexpr = (C_OUT + BLOCK_N - 1) // BLOCK_N
+    M: tl.constexpr = 1 if SWAP else 0
+    C: tl.constexpr = 0 if SWAP else 1
+    plane = out_d * out_h * out_w // EVEN_OUT * EVEN_OUT
+    total = n * plane
+    pid_m, pid_n = tile_order(tl.program_id(0), tl.cdiv(total, BLOCK_M), NUM_N, ORDER)
+    group = tl.program_id(2)
+    position = pid_m * BLOCK_M + tl.arange(0, BLOCK_M)
+    # Beyond the end the last window is read again, which needs no mask; it is not stored.
+    spot = tl.minimum(position, total - 1)
+    o_w = spot % out_w
+    o_h = spot // out_w % out_h
+    o_d = spot // (out_w * out_h) % out_d
+    sample = spot // plane
+    len_d = packed_length(out_d, SIDE_D)
+    len_h = packed_length(out_h, SIDE_H)
+    len_w = packed_length(out_w, SIDE_W)
+    stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, INNER, CHANNELS)
+    x_ptrs = x_ptr + (group.to(tl.int64) * n + sample) * stride_n  # [BLOCK_M]
+    x_ptrs += o_d * (SIDE_D.step * stride_d) + o_h * (SIDE_H.step * stride_h)
+    x_ptrs += o_w * (SIDE_W.step * stride_w)
+
+    offs_k = tl.arange(0, BLOCK_K)
+    offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_ok = offs_n < C_OUT
+    w_ptrs = w_ptr + (group * C_OUT + offs_n) * (RUNS * WINDOW_ROW)
+    x_tile = place(x_ptrs, M) + place(offs_k, C)
+    w_tile = place(w_ptrs, C) + place(offs_k, M)
+    if SWAP:
+        acc = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
+    else:
+        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    BLOCKS: tl.constexpr = (RUN + BLOCK_K - 1) // BLOCK_K
+    for step in range(RUNS * BLOCKS):
+        run = step // BLOCKS
+        k = step % BLOCKS * BLOCK_K
+        x_hop = run_offset(run, stride_d, stride_h, stride_w, SIDE_D, SIDE_H, SIDE_W, INNER) + k
+        w_hop = run * WINDOW_ROW + k
+        if RUN % BLOCK_K:
+            k_ok = k + offs_k < RUN
+            x = tl.load(x_tile + x_hop, mask=place(k_ok, C), other=0.0)
+            weight = tl.load(w_tile + w_hop, mask=place(n_ok, C) & place(k_ok, M), other=0.0)
+        else:
+            x = tl.load(x_tile + x_hop)
+            weight = tl.load(w_tile + w_hop, mask=place(n_ok, C), other=0.0)
+        x = operand(x, "ieee")  # both were rounded when they were packed
+        weight = operand(weight, "ieee")
+        if SWAP:
+            acc = tl.dot(weight, x, acc, input_precision=DOT)
+        else:
+            acc = tl.dot(x, weight, acc, input_precision=DOT)
+
+    c_out = group * C_OUT + offs_n
+    if HAS_BIAS:
+        acc += place(tl.load(b_ptr + c_out, mask=n_ok, other=0.0).to(tl.float32), C)
+    if LARGE:
+        plane = plane.to(tl.int64)
+    if CHANNELS_LAST:
+        y_ptrs = y_ptr + position.to(tl.int64) * (GROUPS * C_OUT)
+        stride_yc = 1
+    else:
+        y_ptrs = y_ptr + (position // plane).to(tl.int64) * (GROUPS * C_OUT) * plane + position % plane
+        stride_yc = plane
+    tl.store(
+        place(y_ptrs, M) + place(c_out * stride_yc, C),
+        acc.to(y_ptr.dtype.element_ty),
+        mask=place(position < total, M) & place(n_ok, C),
+    )
+
+
+@triton.jit
+def run_offset(
+    run, stride_d, stride_h, stride_w,
+    SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, INNER: tl.constexpr,
+):  # fmt: skip
+    """Return where a run of the window starts: runs go through the outer axes, then the inner one if it is dilated."""
+    if INNER == 2:
+        ALONG_W: tl.constexpr = 1 if SIDE_W.reach == 1 else SIDE_W.taps
+        t_w = run % ALONG_W
+        t_h = run // ALONG_W % SIDE_H.taps
+        t_d = run // ALONG_W // SIDE_H.taps
+    elif INNER == 1:
+        ALONG_H: tl.constexpr = 1 if SIDE_H.reach == 1 else SIDE_H.taps
+        t_h = run % ALONG_H
+        t_w = run // ALONG_H % SIDE_W.taps
+        t_d = run // ALONG_H // SIDE_W.taps
+    else:
+        ALONG_D: tl.constexpr = 1 if SIDE_D.reach == 1 else SIDE_D.taps
+        t_d = run % ALONG_D
+        t_w = run // ALONG_D % SIDE_W.taps
+        t_h = run // ALONG_D // SIDE_W.taps
+    return t_d * (SIDE_D.reach * stride_d) + t_h * (SIDE_H.reach * stride_h) + t_w * (SIDE_W.reach * stride_w)
+
+
+def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
+    depth, height, width = problem.out_extents
+    tiles = -(-problem.n * depth * height * width // config.BLOCK_M)
+    num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
+    inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
+    return inner, second, problem.groups
+
+
+def signature(problem: Problem, config: Config) -> Signature:
+    packing = packing_of(problem)
+    assert packing is not None
+    run, runs = _runs(packing)
+    depth, height, width = problem.out_extents
+    constexprs: dict[str, Any] = {
+        "C_OUT": problem.c_out // problem.groups,
+        "GROUPS": problem.groups,
+        "SIDE_D": packing.depth,
+        "SIDE_H": packing.height,
+        "SIDE_W": packing.width,
+        "INNER": packing.inner,
+        "CHANNELS": packing.channels,
+        "RUN": run,
+        "RUNS": runs,
+        "WINDOW_ROW": window_row(run),
+        "EVEN_OUT": gcd(depth * height * width, 16),
+        "HAS_BIAS": problem.bias,
+        "CHANNELS_LAST": int(problem.layout == "channels_last"),
+        "LARGE": int(is_large(problem)),
+        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
+    }
+    whole = convolution_arguments(problem)
+    kept = [name for name in whole.types if not name.startswith("in_")]
+    scalars = iter(whole.scalars)
+    values = {name: next(scalars) for name, kind in whole.types.items() if kind == "i32"}
+    arguments = whole._replace(
+        types={name: whole.types[name] for name in kept},
+        aligned=tuple(name for name in whole.aligned if name in kept),
+        scalars=tuple(values[name] for name in kept if name in values),
+    )
+    return arguments.signature(
+        packed, constexprs, _grid(problem, config), config.num_warps, config.num_stages
+    )
+
+
+def work(problem: Problem, config: Config) -> Work:
+    packing = packing_of(problem)
+    assert packing is not None
+    item = ITEM_BYTES[problem.dtype]
+    run, runs = _runs(packing)
+    steps = runs * -(-run // config.BLOCK_K)
+    outputs = config.BLOCK_M * config.BLOCK_N
+    grid = _grid(problem, config)
+    # The pass that packs reads and writes the input once: its share of a program.
+    share = 2 * packed_elements(problem, packing) * item // (grid[0] * grid[1] * grid[2])
+    return Work(
+        flops=2 * outputs * config.BLOCK_K * steps * (3 if config.DOT == "tf32x3" else 1),
+        unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
+        loaded=steps * config.BLOCK_K * (config.BLOCK_M + config.BLOCK_N) * item + share,
+        stored=outputs * item,
+        k_steps=steps,
+    )
+
+
+def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    import torch
+
+    packing = packing_of(problem)
+    assert packing is not None
+    rounded = config.DOT == "tf32"
+    repacking = launcher(repack_signature(problem, packing, rounded=rounded))
+    product = launcher(signature(problem, config))
+    elements, dtype = packed_elements(problem, packing), getattr(torch, problem.dtype)
+
+    def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
+        room = torch.empty(elements, dtype=dtype, device=x.device)
+        repacking(x, x, None, room)
+        product(room, weight, bias, out)
+
+    return convolution_plan(problem, launch, window_major(problem, packing.inner, packing.channels, rounded=rounded))
