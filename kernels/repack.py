@@ -17,7 +17,7 @@ from tunedb.kernel import Signature
 from tunedb.launch import convolution_arguments
 from tunedb.problem import ITEM_BYTES, Problem
 
-__all__ = ["Packing", "Side", "packing_of", "packed_elements", "repack_signature", "row_elements", "side_length"]
+__all__ = ["Packing", "Side", "packing_of", "packed_elements", "packed_length", "packed_lengths", "packed_strides", "repack_signature", "row_elements", "side_length"]
 
 ROW_ALIGN = 16  # elements: a row starts where any vector load may
 
@@ -67,11 +67,17 @@ def row_elements(packing: Packing, length: int) -> int:
     return -(-length * packing.channels // ROW_ALIGN) * ROW_ALIGN
 
 
-def packed_elements(problem: Problem, packing: Packing) -> int:
+def packed_lengths(problem: Problem, packing: Packing, span: int) -> list[int]:
+    """Return the packed lengths of depth, height and width, for whole spans of outputs along the inner axis."""
+    outs = list(problem.out_extents)
+    outs[packing.inner] = -(-outs[packing.inner] // span) * span
+    return [side_length(side, out) for side, out in zip(packing[:3], outs, strict=True)]
+
+
+def packed_elements(problem: Problem, packing: Packing, span: int) -> int:
     """Return the elements of the whole packed input."""
     total = problem.groups * problem.n
-    for axis, (side, out) in enumerate(zip(packing[:3], problem.out_extents, strict=True)):
-        length = side_length(side, out)
+    for axis, length in enumerate(packed_lengths(problem, packing, span)):
         total *= row_elements(packing, length) if axis == packing.inner else length
     return total
 
@@ -81,15 +87,15 @@ def repack(
     x_ptr, w_ptr: tl.constexpr, b_ptr: tl.constexpr, y_ptr,
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_IN: tl.constexpr, GROUPS: tl.constexpr, SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
-    INNER: tl.constexpr, CHANNELS: tl.constexpr, EVEN_IN: tl.constexpr,
+    INNER: tl.constexpr, CHANNELS: tl.constexpr, SPAN: tl.constexpr, EVEN_IN: tl.constexpr,
     CHANNELS_LAST: tl.constexpr, ROUND: tl.constexpr, ALIGN: tl.constexpr,
     BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; y: packed, every element that is ever read written."""
     in_w = in_w // EVEN_IN * EVEN_IN
-    len_d = packed_length(out_d, SIDE_D)
-    len_h = packed_length(out_h, SIDE_H)
-    len_w = packed_length(out_w, SIDE_W)
+    len_d = packed_length(tl.cdiv(out_d, SPAN) * SPAN if INNER == 0 else out_d, SIDE_D)
+    len_h = packed_length(tl.cdiv(out_h, SPAN) * SPAN if INNER == 1 else out_h, SIDE_H)
+    len_w = packed_length(tl.cdiv(out_w, SPAN) * SPAN if INNER == 2 else out_w, SIDE_W)
     stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, INNER, CHANNELS)
 
     # Columns are counted from an aligned input, so that loads stay whole vectors whatever the border.
@@ -144,29 +150,27 @@ def packed_strides(len_d, len_h, len_w, INNER: tl.constexpr, CHANNELS: tl.conste
     if INNER == 2:
         stride_w = CHANNELS
         stride_h = (len_w * CHANNELS + 15) // 16 * 16
-        stride_d = stride_h.to(tl.int64) * len_h
+        stride_d = tl.cast(stride_h, tl.int64) * len_h
         stride_n = stride_d * len_d
     elif INNER == 1:
         stride_h = CHANNELS
         stride_w = (len_h * CHANNELS + 15) // 16 * 16
-        stride_d = stride_w.to(tl.int64) * len_w
+        stride_d = tl.cast(stride_w, tl.int64) * len_w
         stride_n = stride_d * len_d
     else:
         stride_d = CHANNELS
         stride_w = (len_d * CHANNELS + 15) // 16 * 16
-        stride_h = stride_w.to(tl.int64) * len_w
+        stride_h = tl.cast(stride_w, tl.int64) * len_w
         stride_n = stride_h * len_h
     return stride_d, stride_h, stride_w, stride_n
 
 
-def repack_signature(problem: Problem, packing: Packing, *, rounded: bool) -> Signature:
+def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: bool) -> Signature:
     """Return the launch that packs the input of a problem; its w_ptr and b_ptr are nothing."""
     from math import gcd
 
     block_c = min(64, triton.next_power_of_2(packing.channels))
-    len_d, len_h, len_w = (
-        side_length(side, out) for side, out in zip(packing[:3], problem.out_extents, strict=True)
-    )
+    len_d, len_h, len_w = packed_lengths(problem, packing, span)
     block_w = min(4096 // block_c, max(8, triton.next_power_of_2(len_w)), 512)
     block_r = min(triton.next_power_of_2(len_h), max(1, 2048 // (block_c * block_w)))
     align = 16 // ITEM_BYTES[problem.dtype] if problem.layout == "channels_first" else 1
@@ -179,6 +183,7 @@ def repack_signature(problem: Problem, packing: Packing, *, rounded: bool) -> Si
         "SIDE_W": packing.width,
         "INNER": packing.inner,
         "CHANNELS": packing.channels,
+        "SPAN": span,
         "EVEN_IN": gcd(problem.in_w, 16),
         "CHANNELS_LAST": int(problem.layout == "channels_last"),
         "ROUND": int(rounded),

@@ -138,29 +138,39 @@ def window_row(run: int) -> int:
     return -(-run // ALIGNMENT) * ALIGNMENT
 
 
-def window_major(problem: Problem, inner: int, channels: int, *, rounded: bool) -> Packer:
-    """Return a packer to [c_out, runs, window_row]: the weights in the order of a packed input's window.
+def window_major(problem: Problem, inner: int, channels: int, span: int, *, rounded: bool) -> Packer:
+    """Return a packer to [c_out * span, runs, window_row]: the weights in the order of a packed input's window.
 
     `inner` is the axis (0 depth, 1 height, 2 width) whose taps are one run where it is not dilated, `channels` the
-    padded input channels of a group. Transposed problems (of stride 1) have their taps reversed.
+    padded input channels of a group. A window serves `span` outputs along that axis: the rows of an output have its
+    weights at its own place in the window and zeros elsewhere. Rows are (group, output of the span, channel) in
+    channels_last and (group, channel, output of the span) in channels_first. Transposed problems (of stride 1) have
+    their taps reversed.
     """
     import torch
 
     groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
     outer = [axis for axis in (0, 1, 2) if axis != inner]
-    together = problem.kernel[inner] if problem.dilation[inner] == 1 else 1
-    run = together * channels
-    runs = math.prod(problem.kernel) // together
+    taps, step = problem.kernel[inner], 1 if problem.transposed else problem.stride[inner]
+    if problem.dilation[inner] == 1:
+        run, runs = ((span - 1) * step + taps) * channels, math.prod(problem.kernel) // taps
+    else:
+        run, runs = channels, math.prod(problem.kernel)
 
     def pack(weight: "Tensor") -> "Tensor":
         if problem.transposed:
-            taps = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2).flip(3, 4, 5)
+            given = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2).flip(3, 4, 5)
         else:
-            taps = weight.reshape(groups, c_out, c_in, *problem.kernel)
-        ordered = taps.permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
+            given = weight.reshape(groups, c_out, c_in, *problem.kernel)
+        ordered = given.permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
         padded = torch.nn.functional.pad(ordered, (0, channels - c_in))
-        packed = weight.new_zeros(groups * c_out, runs, window_row(run))
-        packed[..., :run] = padded.reshape(groups * c_out, runs, run)
+        if span == 1:
+            rows = padded.reshape(groups * c_out, runs, run)
+        else:
+            ahead = [torch.nn.functional.pad(padded, (0, 0, s * step, (span - 1 - s) * step)) for s in range(span)]
+            rows = torch.stack(ahead, 1 if problem.layout == "channels_last" else 2)
+        packed = weight.new_zeros(groups * c_out * span, runs, window_row(run))
+        packed[..., :run] = rows.reshape(groups * c_out * span, runs, run)
         return nearest_tf32(packed) if rounded else packed
 
     return Packer(pack)
