@@ -35,7 +35,7 @@ class Config(NamedTuple):
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
     del device
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
-    if c_in * c_out > 64 * 64 or (c_in == 1 and problem.groups > 1):
+    if c_in * c_out > 32 * 64 or (c_in == 1 and problem.groups > 1):
         return {}  # a matrix unit is 5 to 16 times as fast there; depthwise has its own kernel
     strided = problem.transposed and problem.stride_w > 1
     length = -(-problem.out_extents[2] // (problem.stride_w if problem.transposed else 1))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
-from tunedb.kernels.ptx import divisible_range, operand
+from tunedb.kernels.precision import dots, operand, worth_trying
+from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import (
     columns,
     divisor,
@@ -58,13 +59,9 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     columns_there = min(256, triton.next_power_of_2(width))
     phases_of_grid: tuple[str, ...] = ("slow",)
     if problem.transposed and max(problem.stride) > 1:
-        phases_of_grid = ("fast", "slow", "axis", "mask")
+        phases_of_grid = ("fast", "slow", "axis")
     elif problem.groups > 1:
         phases_of_grid = ("fast", "slow", "axis")
-    dots = _dots(problem)
-    if dots == ("tf32", "tf32x3") and c_in * c_out > 32 * 32:
-        # Torch leaves tensor cores aside only for problems of few channels: there tf32x3 has to match it.
-        dots = ("tf32",)
     rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
     most_rows = min(rows_there, 16 if width < 256 else 4)
     return {
@@ -78,16 +75,10 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         ),
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
-        "DOT": dots,
+        "DOT": worth_trying(problem),
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
     }
-
-
-def _dots(problem: Problem) -> tuple[str, ...]:
-    if problem.dtype != "float32":
-        return ("ieee",)
-    return ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
 
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
@@ -98,15 +89,15 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         "PHASE": ("fast", "slow", "axis", "mask"),
         "ORDER": ("m", "n", "swizzle"),
     }
-    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "DOT": _dots(problem)}):
+    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "DOT": dots(problem)}):
         return flaw
     if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
         return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
     if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
-    # Registers a thread: the accumulator (tf32x3 splits its operands beside it), and the operands on their way.
-    most = 64 if config.DOT == "tf32x3" else 128
+    # Registers a thread: the accumulator (the exact products of float32 take as many beside it), and the operands on their way.
+    most = 128 if problem.dtype != "float32" or config.DOT == "tf32" else 64
     if not 4 <= block_m * config.BLOCK_N // threads <= most:
         return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
     if max(block_m, config.BLOCK_N) * config.BLOCK_K // threads > (32 if config.LOOP == "flat" else 64):
@@ -141,6 +132,21 @@ def default(problem: Problem, device: Device) -> Config | None:
         num_warps=4 if block_r * block_w * block_n >= 512 else 2,  # at least 4 outputs a thread
         num_stages=3,
     )
+
+
+def seeds(problem: Problem, device: Device) -> list[Config]:
+    first = default(problem, device)
+    if first is None:
+        return []
+    wide = 2 if first.BLOCK_R == 1 else 1
+    tiles = ((64 * wide, 128, 32, 4, 3), (128, 64, 32, 4, 3), (64 * wide, 64, 16, 4, 2))
+    return [
+        first._replace(
+            SWAP=0, BLOCK_W=min(first.BLOCK_W, w) * (w // 64), BLOCK_N=min(n, 2 * first.BLOCK_N), BLOCK_K=k,
+            num_warps=warps, num_stages=stages,
+        )  # fmt: skip
+        for w, n, k, warps, stages in tiles
+    ]
 
 
 @triton.jit

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import is_large, shape_flaw
-from tunedb.kernels.ptx import operand
+from tunedb.kernels.precision import dots, operand, worth_trying
 from tunedb.kernels.repack import (
     ROW_ALIGN,
     Packing,
@@ -67,22 +67,15 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     return {
         "REPACK": (0, 1) if _ready(problem, packing) else (1,),
         "SPAN": spans,
-        "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
+        "ORDER": ("m", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
-        "BLOCK_M": (32, 64, 128, 256),
+        "BLOCK_M": (64, 128, 256),
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out * spans[-1], 9)),
-        "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
-        "DOT": dots(problem),
+        "BLOCK_K": (16, 32, 64),
+        "DOT": worth_trying(problem),
         "num_warps": (4, 8),
         "num_stages": (2, 3, 4, 5),
     }
-
-
-def dots(problem: Problem) -> tuple[str, ...]:
-    """Return the input precisions of tl.dot that may meet the error contract."""
-    if problem.dtype != "float32":
-        return ("ieee",)
-    return ("tf32", "tf32x3") if problem.precision == "tf32" else ("ieee", "tf32x3")
 
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
@@ -106,7 +99,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     if 2 * max(16, run) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {run} elements of a run"
     threads = config.num_warps * 32
-    most = 64 if config.DOT == "tf32x3" else 128
+    most = 128 if problem.dtype != "float32" or config.DOT == "tf32" else 64
     if not 4 <= config.BLOCK_M * config.BLOCK_N // threads <= most:
         return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {config.BLOCK_M} x {config.BLOCK_N}"
     if max(config.BLOCK_M, config.BLOCK_N) * config.BLOCK_K // threads > 64:
@@ -145,6 +138,29 @@ def default(problem: Problem, device: Device) -> Config | None:
         num_stages=3,
     )
     return None if valid(problem, config, device) else config
+
+
+def seeds(problem: Problem, device: Device) -> list[Config]:
+    """Return tiles that were among the best on an H200, with as few stages as the device needs."""
+    first, packing = default(problem, device), packing_of(problem)
+    if first is None or packing is None:
+        return []
+    spans = [int(span) for span in space(problem, device)["SPAN"]]
+    c_out = problem.c_out // problem.groups
+    wide = max((span for span in spans if span * c_out <= 128), default=1)
+    depth = min(64, max(16, triton.next_power_of_2(_runs(packing, 1)[0])))
+    if problem.dtype == "float32":
+        tiles = ((wide, 0, 128, 128, 32, 8, 4), (wide, 1, 64, 128, 32, 4, 4), (1, 1, 256, 64, 32, 4, 3), (1, 0, 128, 64, 32, 4, 4))  # fmt: skip
+    else:
+        tiles = ((wide, 1, 128, 128, 32, 4, 4), (wide, 0, 128, 128, 64, 8, 4), (1, 0, 256, 64, 32, 4, 4), (1, 1, 128, 128, 64, 4, 3))  # fmt: skip
+    found = []
+    for span, swap, m, n, k, warps, stages in tiles:
+        columns = max(16, triton.next_power_of_2(span * c_out))
+        config = Config(1, span, "swizzle" if c_out > 16 else "m", swap, m, min(n, columns), min(k, depth), first.DOT, warps, stages)  # fmt: skip
+        while config.num_stages > 2 and valid(problem, config, device):
+            config = config._replace(num_stages=config.num_stages - 1)
+        found.append(config)
+    return found
 
 
 def _ready(problem: Problem, packing: Packing) -> bool:

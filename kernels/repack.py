@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.ptx import round_tf32
+from tunedb.kernels.precision import round_tf32
 from tunedb.kernels.tiles import divisor
 
 from tunedb.kernel import Signature

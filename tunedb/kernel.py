@@ -84,6 +84,7 @@ class Kernel(Protocol):
     def signature(self, problem: Problem, config: Any) -> Signature | None:
         """Return what Triton needs to compile it; None for a kernel that Triton does not compile."""
 
+    # Optional: `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
     # Optional: `work(problem, config) -> Work`. Without it tunedb.predict reads the tile off the signature's
     # constexprs, which is rougher.
 

@@ -72,10 +72,13 @@ class Space:
             return None
 
     def defaults(self) -> list[Choice]:
-        """Return each kernel's own default, where it is valid."""
-        given = ((name, kernel.default(self.problem, self.device)) for name, kernel in self.kernels.items())
+        """Return each kernel's own default and then its seeds, where they are valid."""
+        given = [(name, kernel.default(self.problem, self.device)) for name, kernel in self.kernels.items()]
+        for name, kernel in self.kernels.items():
+            seeds = getattr(kernel, "seeds", None)
+            given += [(name, config) for config in seeds(self.problem, self.device)] if seeds else []
         found = (self.choice(name, config._asdict()) for name, config in given if config is not None)
-        return [choice for choice in found if choice is not None]
+        return list(dict.fromkeys(choice for choice in found if choice is not None))
 
     def at_most(self, limit: int) -> list[Choice] | None:
         """Return all valid choices if there are no more than `limit`, else None.
