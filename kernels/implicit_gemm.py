@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.geometry import axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
+from tunedb.kernels.geometry import Axis, axes, constants, first_tap, inside, phase_lengths, phases, shape_flaw
 from tunedb.kernels.precision import dots, operand, worth_trying
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import (
@@ -37,7 +37,7 @@ class Config(NamedTuple):
     """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
 
     LOOP: str  # "taps": channels inside taps; "flat": one axis of taps * channels, for few input channels
-    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); "mask": no phases, all taps masked
+    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); "mask": slow, the width's taps masked
     ORDER: str  # of tiles (tiles.tile_order)
     SWAP: int  # 1: the accumulator is [channels, positions]
     BLOCK_R: int
@@ -59,7 +59,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     columns_there = min(256, triton.next_power_of_2(width))
     phases_of_grid: tuple[str, ...] = ("slow",)
     if problem.transposed and max(problem.stride) > 1:
-        phases_of_grid = ("fast", "slow", "axis")
+        phases_of_grid = ("fast", "slow", "axis", "mask")
     elif problem.groups > 1:
         phases_of_grid = ("fast", "slow", "axis")
     rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
@@ -301,14 +301,14 @@ def implicit_gemm(
 
 
 def signature(problem: Problem, config: Config) -> Signature:
-    constexprs = constants(problem, axes(problem, masked=config.PHASE == "mask"), config)
+    constexprs = constants(problem, _geometry(problem, config), config)
     return convolution_arguments(problem).signature(
         implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
     )
 
 
 def work(problem: Problem, config: Config) -> Work:
-    geometry = axes(problem, masked=config.PHASE == "mask")
+    geometry = _geometry(problem, config)
     item = ITEM_BYTES[problem.dtype]
     c_in = problem.c_in // problem.groups
     taps = 1.0  # of the average phase
@@ -333,8 +333,14 @@ def work(problem: Problem, config: Config) -> Work:
     )
 
 
+def _geometry(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
+    depth, height, width = axes(problem)
+    # Without phases a row leaves in whole sectors, for as many times the products as the width's stride.
+    return depth, height, axes(problem, masked=True)[2] if config.PHASE == "mask" else width
+
+
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
-    geometry = axes(problem, masked=config.PHASE == "mask")
+    geometry = _geometry(problem, config)
     len_d, len_h, len_w = phase_lengths(problem, geometry)
     tiles = -(-problem.n * len_d * len_h // config.BLOCK_R) * -(-len_w // config.BLOCK_W)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)

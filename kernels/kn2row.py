@@ -33,7 +33,8 @@ class Config(NamedTuple):
     PHASE: str  # where depth and height phases and groups go in the grid (tiles.outer_and_inner)
     ORDER: str  # of tiles (tiles.tile_order)
     SWAP: int  # 1: the accumulator is [channels, positions]
-    TAPS: int
+    FLAT: int  # 1: tiles go through rows one after the other, for short rows; 0: a tile lies in one row
+    TAPS: int  # 0: no products apart, the input is loaded once for each shift and sums are kept for each residue
     BLOCK_M: int
     BLOCK_N: int
     BLOCK_K: int
@@ -95,7 +96,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "PHASE": ("fast", "slow", "axis") if outer > 1 else ("slow",),
         "ORDER": ("m", "n") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
-        "TAPS": tuple(sorted({-(-whole // parts) for parts in (1, 2, whole)})),
+        "FLAT": (0, 1) if pitch(problem, width) < 1024 else (0,),
+        "TAPS": (0, *sorted({-(-whole // parts) for parts in (1, 2, whole)})),
         "BLOCK_M": (32, 64, 128, 256),
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
@@ -110,19 +112,20 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     if width is None:
         return "the width must have stride 1, or be transposed, and padding at most dilation * (kernel - 1) if it is not"
     names = {"LOOP": ("taps", "flat"), "PHASE": ("fast", "slow", "axis"), "ORDER": ("m", "n", "swizzle")}
-    allowed = {**names, "SWAP": (0, 1), "DOT": dots(problem), "TAPS": tuple(range(1, width.taps + 1))}
+    allowed = {**names, "SWAP": (0, 1), "FLAT": (0, 1), "DOT": dots(problem), "TAPS": tuple(range(width.taps + 1))}
     if flaw := shape_flaw(config, allowed):
         return flaw
     if not 16 <= config.BLOCK_M <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
         return f"a tile must have 16 to 512 positions and 16 to 256 channels, but has {config.BLOCK_M}, {config.BLOCK_N} and {config.BLOCK_K}"
-    lead = _lead(width)
+    lead = _lead(width, config)
     if 2 * lead > config.BLOCK_M or lead > pitch(problem, width):
         return f"BLOCK_M {config.BLOCK_M} must be at least twice the {lead} positions that only feed their neighbours, and a row at least those"
     c_in = problem.c_in // problem.groups
     if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
-    residues = min(width.stride, width.taps) if config.TAPS < width.taps or width.stride > 1 else 0
+    # With all taps at once the residues' sums begin when the loop is over.
+    residues = min(width.stride, width.taps) if config.TAPS < width.taps else 0
     owned = config.BLOCK_M * config.BLOCK_N * (config.TAPS + residues) // threads
     if not 4 <= owned <= (208 if problem.dtype != "float32" or config.DOT == "tf32" else 96):
         return f"a thread must keep 4 to 208 sums, but {config.num_warps} warps share {config.BLOCK_M} x {config.BLOCK_N} x {config.TAPS + residues}"
@@ -130,7 +133,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"{config.num_warps} warps are too few to load tiles of {config.BLOCK_M} and {config.BLOCK_N} by {config.BLOCK_K}"
     stages = config.num_stages if device.capability >= 90 else max(config.num_stages - 1, 1)
     item = ITEM_BYTES[problem.dtype]
-    shared = stages * (config.BLOCK_M + config.TAPS * config.BLOCK_N) * config.BLOCK_K * item
+    shared = stages * ((config.BLOCK_M + config.TAPS * config.BLOCK_N) if config.TAPS else ((width.halo + 1) * config.BLOCK_M + width.taps * config.BLOCK_N)) * config.BLOCK_K * item
     if shared > device.shared_block:
         return f"{config.num_stages} stages need {shared} bytes of shared memory, but a block has {device.shared_block}"
     if _rows(problem) * pitch(problem, width) * 8 >= 2**31:
@@ -146,14 +149,15 @@ def default(problem: Problem, device: Device) -> Config | None:
     assert width is not None
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     block_m = 64
-    while block_m < 2 * _lead(width):
+    while block_m < 2 * (width.halo + width.align):
         block_m *= 2
     config = Config(
         LOOP="flat" if c_in <= 8 else "taps",
         PHASE="fast" if len(dims["PHASE"]) > 1 else "slow",
         ORDER="m",
         SWAP=int(problem.layout == "channels_first"),
-        TAPS=1,
+        FLAT=int(pitch(problem, width) < 2 * block_m),
+        TAPS=1 if problem.dtype != "float32" else 0,
         BLOCK_M=block_m,
         BLOCK_N=16 if c_out <= 16 or width.stride > 2 else 32,
         BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
@@ -170,16 +174,16 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     if first is None or width is None:
         return []
     c_in = problem.c_in // problem.groups
-    tiles = ((1, width.taps, 64, 16, 32, 3), (0, width.taps, 128, 32, 16, 2), (0, 1, 128, 32, 32, 4), (0, width.taps, 64, 16, 32, 2))  # fmt: skip
+    tiles = ((1, width.taps, 64, 16, 32, 3), (0, width.taps, 128, 32, 16, 2), (0, 1, 128, 32, 32, 4), (0, 0, 128, 64, 32, 2), (1, 0, 64, 16, 32, 2))  # fmt: skip
     return [
         first._replace(SWAP=swap, TAPS=taps, BLOCK_M=m, BLOCK_N=n, BLOCK_K=min(k, max(16, c_in)), num_stages=stages)
         for swap, taps, m, n, k, stages in tiles
     ]
 
 
-def _lead(width: Width) -> int:
+def _lead(width: Width, config: Config) -> int:
     """Return the positions at the head of a tile whose outputs belong to the tile before."""
-    return -(-width.halo // width.align) * width.align
+    return -(-width.halo // width.align) * width.align if config.TAPS else 0
 
 
 def _rows(problem: Problem) -> int:
@@ -196,7 +200,8 @@ def kn2row(
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, WIDTH: tl.constexpr,
     EVEN_IN: tl.constexpr, EVEN_OUT: tl.constexpr,
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
-    LOOP: tl.constexpr, PHASE: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr, TAPS: tl.constexpr,
+    LOOP: tl.constexpr, PHASE: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr, FLAT: tl.constexpr,
+    TAPS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     DOT: tl.constexpr,
 ):  # fmt: skip
@@ -206,7 +211,8 @@ def kn2row(
     C: tl.constexpr = 0 if SWAP else 1
     S: tl.constexpr = WIDTH.stride
     ALL: tl.constexpr = WIDTH.taps
-    LEAD: tl.constexpr = (WIDTH.halo + WIDTH.align - 1) // WIDTH.align * WIDTH.align
+    HALO: tl.constexpr = WIDTH.halo
+    LEAD: tl.constexpr = (WIDTH.halo + WIDTH.align - 1) // WIDTH.align * WIDTH.align if TAPS else 0
     # What the host knows of the rows' lengths tells the compiler how wide a copy may be.
     in_w = in_w // EVEN_IN * EVEN_IN
     out_w = out_w // EVEN_OUT * EVEN_OUT
@@ -218,7 +224,12 @@ def kn2row(
     if LARGE:
         in_w = in_w.to(tl.int64)  # every offset has it as a factor
         out_w = out_w.to(tl.int64)
-    num_m = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases) * row_pitch, BLOCK_M - LEAD)
+    num_rows = n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases)
+    row_tiles = tl.cdiv(row_pitch, BLOCK_M - LEAD)
+    if FLAT:
+        num_m = tl.cdiv(num_rows * row_pitch, BLOCK_M - LEAD)
+    else:
+        num_m = num_rows * row_tiles
     OUTER: tl.constexpr = AXIS_D.phases * AXIS_H.phases * GROUPS
     outer, inner = outer_and_inner(OUTER, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
     pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
@@ -229,16 +240,24 @@ def kn2row(
     len_d = phase_length(out_d, phase_d, AXIS_D)
     len_h = phase_length(out_h, phase_h, AXIS_H)
 
-    # Positions go through one row after the other; the first LEAD of a tile repeat the end of the tile before.
-    start = pid_m * (BLOCK_M - LEAD) + (row_pitch - LEAD)
-    slot = start + tl.arange(0, BLOCK_M)
-    row = slot // row_pitch - 1
-    v = slot % row_pitch + WIDTH.first
+    # The first LEAD positions of a tile repeat the end of the tile before.
+    if FLAT:
+        first_row = 0
+        start = pid_m * (BLOCK_M - LEAD) + (row_pitch - LEAD)
+        slot = start + tl.arange(0, BLOCK_M)
+        row = slot // row_pitch - 1
+        slot = slot % row_pitch
+    else:
+        first_row = pid_m // row_tiles
+        start = pid_m % row_tiles * (BLOCK_M - LEAD) - LEAD
+        slot = start + tl.arange(0, BLOCK_M)
+        row = first_row + tl.zeros_like(slot)
+    v = slot + WIDTH.first
     j_h = row % divisor(len_h)
     rest = row // divisor(len_h)
     j_d = rest % divisor(len_d)
     sample = rest // divisor(len_d)
-    x_ok = (row >= 0) & (row < n * len_d * len_h) & (v < in_w)
+    row_ok = (row >= 0) & (row < n * len_d * len_h) & (slot >= 0)
 
     k0_d, count_d, start_d = first_tap(phase_d, AXIS_D)
     k0_h, count_h, start_h = first_tap(phase_h, AXIS_H)
@@ -265,7 +284,8 @@ def kn2row(
     sums = ()  # one for each residue
     for _ in tl.static_range(S):
         sums = sums + (_zeros(BLOCK_M, BLOCK_N, SWAP),)
-    for first in tl.static_range(0, ALL, TAPS):
+    # One round for each group of taps; the rows of taps and the channels inside.
+    for first in tl.static_range(0, ALL, TAPS if TAPS else ALL):
         products = ()
         for _ in tl.static_range(_together(first, TAPS, ALL)):
             products = products + (_zeros(BLOCK_M, BLOCK_N, SWAP),)
@@ -286,34 +306,38 @@ def kn2row(
             reach_h = t_h * AXIS_H.reach
             hop = (reach_d * in_h + reach_h) * in_w * stride_xs
             if LOOP == "taps":
-                ok = x_ok
+                ok = place(row_ok, M)
                 if AXIS_D.guard:
-                    ok = ok & inside(pos_d + reach_d, in_d, AXIS_D)[1]
+                    ok = ok & place(inside(pos_d + reach_d, in_d, AXIS_D)[1], M)
                 if AXIS_H.guard:
-                    ok = ok & inside(pos_h + reach_h, in_h, AXIS_H)[1]
+                    ok = ok & place(inside(pos_h + reach_h, in_h, AXIS_H)[1], M)
                 ptrs = place(x_ptrs + hop, M) + place(channel * stride_xc, C)
-                ok = place(ok, M)
                 if C_IN % BLOCK_K:
                     ok = ok & place(k_ok, C)
             else:
-                ok = place(x_ok, M) & place(k_ok, C)
+                ok = place(row_ok, M) & place(k_ok, C)
                 if AXIS_D.guard:
                     ok = ok & inside(place(pos_d, M) + place(reach_d, C), in_d, AXIS_D)[1]
                 if AXIS_H.guard:
                     ok = ok & inside(place(pos_h, M) + place(reach_h, C), in_h, AXIS_H)[1]
                 ptrs = place(x_ptrs, M) + place(hop + channel * stride_xc, C)
-            x = operand(tl.load(ptrs, mask=ok, other=0.0), DOT)
             w_tile = place(w_ptrs, C) + place(k * C_IN + channel, M)
             w_ok = place(n_ok, C) & place(k_ok, M)
-            more = ()
-            for t in tl.static_range(_together(first, TAPS, ALL)):
-                weight = tl.load(w_tile + (first + t) * (C_OUT * WIDTH_ROW), mask=w_ok, other=0.0)
-                weight = operand(weight, "ieee")  # rounded when it was packed
-                if SWAP:
-                    more = more + (tl.dot(weight, x, products[t], input_precision=DOT),)
-                else:
-                    more = more + (tl.dot(x, weight, products[t], input_precision=DOT),)
-            products = more
+            if TAPS:
+                x = operand(tl.load(ptrs, mask=ok & place(v < in_w, M), other=0.0), DOT)
+                more = ()
+                for t in tl.static_range(_together(first, TAPS, ALL)):
+                    weight = tl.load(w_tile + (first + t) * (C_OUT * WIDTH_ROW), mask=w_ok, other=0.0)
+                    more = more + (_product(x, weight, products[t], SWAP, DOT),)
+                products = more
+            else:
+                for shift in tl.static_range(HALO + 1):
+                    x_ok = ok & place((v >= shift) & (v < in_w + shift), M)
+                    x = operand(tl.load(ptrs - shift * stride_xs, mask=x_ok, other=0.0), DOT)
+                    for t in tl.static_range(ALL):
+                        if _hop(t, WIDTH) == shift:
+                            weight = tl.load(w_tile + t * (C_OUT * WIDTH_ROW), mask=w_ok, other=0.0)
+                            sums = _added(sums, x, weight, t, WIDTH, SWAP, DOT)
         for t in tl.static_range(_together(first, TAPS, ALL)):
             sums = _shifted_in(sums, products[t], first + t, M, WIDTH)
 
@@ -325,18 +349,17 @@ def kn2row(
     stride_yc = 1 if CHANNELS_LAST else out_plane
     stride_ys: tl.constexpr = GROUPS * C_OUT if CHANNELS_LAST else 1
     S2: tl.constexpr = _spread(S, CHANNELS_LAST)
-    start = pid_m * (BLOCK_M - LEAD) + (row_pitch - LEAD)
     if S2 == 1:
         for residue in tl.static_range(S):
             _store(
-                y_ptr, sums[residue], start, residue, c_out, n_ok, bias, n, len_d, len_h, phase_d, phase_h,
-                out_d, out_h, out_w, row_pitch, stride_yc, stride_ys, GROUPS * C_OUT, 1, LEAD, BLOCK_M, M, C,
+                y_ptr, sums[residue], first_row, start, residue, c_out, n_ok, bias, n, len_d, len_h, phase_d, phase_h,
+                out_d, out_h, out_w, row_pitch, stride_yc, stride_ys, GROUPS * C_OUT, 1, FLAT, LEAD, BLOCK_M, M, C,
                 AXIS_D, AXIS_H, WIDTH,
             )  # fmt: skip
     else:
         _store(
-            y_ptr, _interleaved(sums, S, S2, BLOCK_M, BLOCK_N, SWAP), start, 0, c_out, n_ok, bias, n, len_d, len_h,
-            phase_d, phase_h, out_d, out_h, out_w, row_pitch, stride_yc, stride_ys, GROUPS * C_OUT, S2, LEAD, BLOCK_M,
+            y_ptr, _interleaved(sums, S, S2, BLOCK_M, BLOCK_N, SWAP), first_row, start, 0, c_out, n_ok, bias, n, len_d, len_h,
+            phase_d, phase_h, out_d, out_h, out_w, row_pitch, stride_yc, stride_ys, GROUPS * C_OUT, S2, FLAT, LEAD, BLOCK_M,
             1, 0, AXIS_D, AXIS_H, WIDTH,
         )  # fmt: skip
 
@@ -345,6 +368,18 @@ def kn2row(
 def _together(first, taps, all_taps):
     """Return how many taps the group has that starts with `first`."""
     return min(taps, all_taps - first)
+
+
+@triton.constexpr_function
+def _hop(tap, width):
+    """Return how many positions an input lies before its output at a tap."""
+    return (width.taps - 1 - tap if width.flip else tap) * width.dilation // width.stride
+
+
+@triton.constexpr_function
+def _residue(tap, width):
+    """Return which residue of the stride the outputs of a tap are."""
+    return (width.taps - 1 - tap if width.flip else tap) * width.dilation % width.stride
 
 
 @triton.constexpr_function
@@ -363,11 +398,30 @@ def _zeros(BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SWAP: tl.constexpr):
 
 
 @triton.jit
-def _shifted_in(sums, product, K: tl.constexpr, M: tl.constexpr, WIDTH: tl.constexpr):
-    """Add the products of tap K to the sums of its residue, moved by the positions from an input to its output."""
-    REACH: tl.constexpr = (WIDTH.taps - 1 - K if WIDTH.flip else K) * WIDTH.dilation
-    RESIDUE: tl.constexpr = REACH % WIDTH.stride
-    HOP: tl.constexpr = REACH // WIDTH.stride
+def _product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
+    """Add a tile's product to an accumulator of either orientation."""
+    weight = operand(weight, "ieee")  # rounded when it was packed
+    if SWAP:
+        acc = tl.dot(weight, x, acc, input_precision=DOT)
+    else:
+        acc = tl.dot(x, weight, acc, input_precision=DOT)
+    return acc
+
+
+@triton.jit
+def _added(
+    sums, x, weight, TAP: tl.constexpr, WIDTH: tl.constexpr, SWAP: tl.constexpr, DOT: tl.constexpr
+):
+    """Add the products of a tap to the sums of its residue; the input was loaded where its outputs are."""
+    RESIDUE: tl.constexpr = _residue(TAP, WIDTH)
+    return sums[:RESIDUE] + (_product(x, weight, sums[RESIDUE], SWAP, DOT),) + sums[RESIDUE + 1 :]
+
+
+@triton.jit
+def _shifted_in(sums, product, TAP: tl.constexpr, M: tl.constexpr, WIDTH: tl.constexpr):
+    """Add the products of a tap to the sums of its residue, moved by the positions from an input to its output."""
+    RESIDUE: tl.constexpr = _residue(TAP, WIDTH)
+    HOP: tl.constexpr = _hop(TAP, WIDTH)
     if HOP > 0:
         source = tl.maximum(tl.arange(0, product.shape[M]) - HOP, 0)
         product = tl.gather(product, tl.broadcast_to(place(source, M), product.shape), M)
@@ -401,22 +455,28 @@ def _interleaved(
 
 @triton.jit
 def _store(
-    y_ptr, tile, start, residue, c_out, n_ok, bias, n, len_d, len_h, phase_d, phase_h, out_d, out_h, out_w,
-    row_pitch, stride_yc, stride_ys, ALL_OUT: tl.constexpr, S2: tl.constexpr, LEAD: tl.constexpr,
+    y_ptr, tile, first_row, start, residue, c_out, n_ok, bias, n, len_d, len_h, phase_d, phase_h, out_d, out_h, out_w,
+    row_pitch, stride_yc, stride_ys, ALL_OUT: tl.constexpr, S2: tl.constexpr, FLAT: tl.constexpr, LEAD: tl.constexpr,
     BLOCK_M: tl.constexpr, M: tl.constexpr, C: tl.constexpr,
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Store a tile of S2 interleaved residues from `residue` on."""
     offs = tl.arange(0, BLOCK_M * S2)
-    spot = start * S2 + offs
-    row = spot // (row_pitch * S2) - 1
-    along = spot % (row_pitch * S2)
+    along = start * S2 + offs
+    ok = offs >= LEAD * S2
+    if FLAT:
+        row = along // (row_pitch * S2) - 1
+        along = along % (row_pitch * S2)
+    else:
+        row = first_row + tl.zeros_like(along)
+        ok = ok & (along < row_pitch * S2)
     if S2 == WIDTH.stride:
         o_w = along + (WIDTH.first * S2 - WIDTH.padding)
-        ok = offs >= LEAD * S2
     else:
         o_w = (along // S2 + WIDTH.first) * WIDTH.stride + along % S2 + residue - WIDTH.padding
-        ok = (offs >= LEAD * S2) & (along % S2 < WIDTH.stride)
+        ok = ok & (along % S2 < WIDTH.stride)
+        # The residues of a position are neighbours: without the hint Triton would store channels first.
+        o_w = tl.max_contiguous(o_w, S2)
     j_h = row % divisor(len_h)
     rest = row // divisor(len_h)
     j_d = rest % divisor(len_d)
@@ -460,7 +520,7 @@ def work(problem: Problem, config: Config) -> Work:
         depth_k, k_steps = min(config.BLOCK_K, c_in), taps * -(-c_in // config.BLOCK_K)
     else:
         depth_k, k_steps = config.BLOCK_K, taps * c_in / config.BLOCK_K + 0.5
-    parts = -(-width.taps // config.TAPS)
+    parts = -(-width.taps // config.TAPS) if config.TAPS else width.halo + 1
     outputs = config.BLOCK_M * config.BLOCK_N
     return Work(
         flops=int(
@@ -477,7 +537,9 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     width = width_of(problem)
     assert width is not None
     depth, height, _ = axes(problem)
-    tiles = -(-_rows(problem) * pitch(problem, width) // (config.BLOCK_M - _lead(width)))
+    step = config.BLOCK_M - _lead(width, config)
+    row = pitch(problem, width)
+    tiles = -(-_rows(problem) * row // step) if config.FLAT else _rows(problem) * -(-row // step)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
     outer = depth.phases * height.phases * problem.groups
     inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)

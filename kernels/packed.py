@@ -70,7 +70,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "ORDER": ("m", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
         "BLOCK_M": (64, 128, 256),
-        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out * spans[-1], 9)),
+        # Narrower tiles than the columns allow never won.
+        "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if min(64, c_out) <= size < 2 * max(c_out * spans[-1], 9)),
         "BLOCK_K": (16, 32, 64),
         "DOT": worth_trying(problem),
         "num_warps": (4, 8),
@@ -150,7 +151,7 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     wide = max((span for span in spans if span * c_out <= 128), default=1)
     depth = min(64, max(16, triton.next_power_of_2(_runs(packing, 1)[0])))
     if problem.dtype == "float32":
-        tiles = ((wide, 0, 128, 128, 32, 8, 4), (wide, 1, 64, 128, 32, 4, 4), (1, 1, 256, 64, 32, 4, 3), (1, 0, 128, 64, 32, 4, 4))  # fmt: skip
+        tiles = ((wide, 0, 128, 128, 32, 8, 5), (wide, 0, 128, 128, 32, 8, 3), (wide, 1, 64, 128, 32, 4, 4), (1, 1, 256, 64, 32, 4, 3), (1, 0, 128, 64, 32, 4, 4))  # fmt: skip
     else:
         tiles = ((wide, 1, 128, 128, 32, 4, 4), (wide, 0, 128, 128, 64, 8, 4), (1, 0, 256, 64, 32, 4, 4), (1, 1, 128, 128, 64, 4, 3))  # fmt: skip
     found = []
@@ -274,8 +275,8 @@ def packed(
         plane = plane.to(tl.int64)
     if CHANNELS_LAST or SPAN == 1 or INNER != 2:
         _store_columns(
-            y_ptr, acc, pid_m, total, spot, sample, o_d, o_h, o_w, group * C_OUT + channel, along, n_ok,
-            out_d, out_h, out_w, plane, GROUPS * C_OUT, WHOLE, CHANNELS_LAST, SPAN, INNER, BLOCK_M, M, C,
+            y_ptr, acc, pid_m, total, num_d, num_h, num_w, group * C_OUT + channel, along, offs_n, n_ok,
+            out_d, out_h, out_w, plane, GROUPS * C_OUT, C_OUT, WHOLE, CHANNELS_LAST, SPAN, INNER, BLOCK_M, M, C,
         )  # fmt: skip
     else:
         # The outputs of a span move beside each other before the store.
@@ -303,8 +304,8 @@ def packed(
 
 @triton.jit
 def _store_columns(
-    y_ptr, acc, pid_m, total, spot, sample, o_d, o_h, o_w, c_out, along, n_ok, out_d, out_h, out_w, plane,
-    ALL_OUT: tl.constexpr, WHOLE: tl.constexpr, CHANNELS_LAST: tl.constexpr, SPAN: tl.constexpr, INNER: tl.constexpr,
+    y_ptr, acc, pid_m, total, num_d, num_h, num_w, c_out, along, column, n_ok, out_d, out_h, out_w, plane,
+    ALL_OUT: tl.constexpr, C_OUT: tl.constexpr, WHOLE: tl.constexpr, CHANNELS_LAST: tl.constexpr, SPAN: tl.constexpr, INNER: tl.constexpr,
     BLOCK_M: tl.constexpr, M: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """Store a tile as it is: columns of one output each, or runs of whole spans in channels_last."""
@@ -318,6 +319,10 @@ def _store_columns(
             y_ptrs = y_ptr + (position // plane).to(tl.int64) * ALL_OUT * plane + position % plane
             y_ptrs = place(y_ptrs, M) + place(c_out * plane, C)
     else:
+        o_w = position % num_w
+        o_h = position // num_w % num_h
+        o_d = position // (num_w * num_h) % num_d
+        sample = position // (num_w * num_h * num_d)
         if INNER == 0:
             o_d = o_d * SPAN
             inside = place(o_d, M) + place(along, C) < out_d
@@ -335,7 +340,11 @@ def _store_columns(
         output = (o_d * out_h + o_h) * out_w + o_w
         if CHANNELS_LAST:
             y_ptrs = y_ptr + (sample.to(tl.int64) * plane + output) * ALL_OUT
-            y_ptrs = place(y_ptrs, M) + place(hop * ALL_OUT + c_out, C)
+            if INNER == 2 and ALL_OUT == C_OUT:
+                hop = column  # a span is one run of memory
+            else:
+                hop = hop * ALL_OUT + c_out
+            y_ptrs = place(y_ptrs, M) + place(hop, C)
         else:
             y_ptrs = y_ptr + sample.to(tl.int64) * ALL_OUT * plane + output
             y_ptrs = place(y_ptrs, M) + place(hop + c_out * plane, C)
