@@ -233,10 +233,13 @@ class _Asked(_Drawn):
         )
 
 
-def _tpe(seed: int, **options: bool) -> Any:
+def _tpe(seed: int, *, multivariate: bool) -> Any:
+    """Return TPE with every option that matters given: what Optuna takes by default changed with its version 5."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(n_startup_trials=STARTUP, seed=seed, **options)
+    return TPESampler(
+        n_startup_trials=STARTUP, seed=seed, multivariate=multivariate, group=multivariate, constant_liar=True
+    )
 
 
 def _gp(seed: int) -> Any:
@@ -260,10 +263,11 @@ SAMPLERS = {
     "tunedb": Sampler("tunedb's search, as it is", _ours),
     "random": Sampler("random, none twice: brute force in shuffled order", _Drawn),
     "in order": Sampler("brute force, field by field", _InOrder),
-    "TPE": Sampler("TPE", partial(_Asked, sampler=_tpe)),
+    "TPE": Sampler(
+        "TPE, each field by itself, constant_liar", partial(_Asked, sampler=partial(_tpe, multivariate=False))
+    ),
     "TPE multivariate": Sampler(
-        "TPE, multivariate, group, constant_liar",
-        partial(_Asked, sampler=partial(_tpe, multivariate=True, group=True, constant_liar=True)),
+        "TPE, multivariate, group, constant_liar", partial(_Asked, sampler=partial(_tpe, multivariate=True))
     ),
     "CMA-ES": Sampler(
         "CMA-ES, every field by index", partial(_Asked, sampler=_cma, numeric=True), needs=("cmaes",)
