@@ -125,6 +125,7 @@ def run(tasks: Sequence[Task], grounds: dict[str, list[Landscape]], arguments: A
     if arguments.jobs <= 1:
         _begin(*options)
         return {task: one_of(task) for task in tasks}
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each job: torch, which GP uses, would take all cores in each
     # Not forked: optuna and torch have threads.
     with ProcessPoolExecutor(
         arguments.jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=options

@@ -6,7 +6,7 @@ import pytest
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement
-from tunedb.search import Search, nearest
+from tunedb.search import Policy, Search, nearest
 from tunedb.space import Choice, Space
 
 DEVICE = by_slug("h200")
@@ -135,6 +135,18 @@ def test_an_ask_is_cheap():
     begin = time.process_time()
     run(one, ahead=21)
     assert (time.process_time() - begin) / 100 < 0.015
+
+
+def test_a_policy_divides_the_trials():
+    """Without a covering set only the default is known beforehand; with steps alone later trials stay near the best."""
+    one = search(trials=40, policy=Policy(covering=0.0))
+    assert one.ask() is not None
+    assert not one.seeded
+    stepping = run(search(trials=60, policy=Policy(steps=1.0, leaders=1)), ahead=1)
+    for place in range(30, 60):
+        best = min(stepping.tried[:place], key=lambda tried: tried.measurement.time_us)
+        pair = zip(landscape.parse(*best.choice), landscape.parse(*stepping.tried[place].choice), strict=True)
+        assert sum(ours != theirs for ours, theirs in pair) <= 2
 
 
 def test_nearest_prefers_the_same_operation_and_size():
