@@ -6,7 +6,7 @@ import pytest
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement
-from tunedb.search import Search, nearest
+from tunedb.search import Policy, Search, nearest
 from tunedb.space import Choice, Space
 
 DEVICE = by_slug("h200")
@@ -135,6 +135,22 @@ def test_an_ask_is_cheap():
     begin = time.process_time()
     run(one, ahead=21)
     assert (time.process_time() - begin) / 100 < 0.015
+
+
+@pytest.mark.parametrize(("steps", "least", "most"), [(0.0, 0, 0), (0.5, 8, 27), (1.0, 28, 40)])
+def test_a_policy_divides_the_trials(monkeypatch, steps, least, most):
+    """Of the trials after the first, as many are asked of a step from the best as the policy says."""
+    taken, step = [], Space.step
+    monkeypatch.setattr(Space, "step", lambda *given: taken.append(given[2]) or step(*given))
+    run(search(trials=50, policy=Policy(steps=steps, leaders=1)), ahead=1)
+    assert least <= len(taken) <= most
+
+
+def test_a_policy_without_a_covering_set():
+    """Without a covering set only the kernels' defaults are known beforehand."""
+    one = search(trials=40, policy=Policy(covering=0.0))
+    assert one.ask() is not None
+    assert not one.seeded
 
 
 def test_nearest_prefers_the_same_operation_and_size():

@@ -14,12 +14,24 @@ from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.space import Choice, Space, Value, is_ordered
 
-__all__ = ["Search", "Tried", "nearest"]
+__all__ = ["Policy", "Search", "Tried", "nearest"]
 
 # Asks that may come back invalid or known before a random config is taken; an ask costs up to 10 ms.
 _PATIENCE = 4
-_LEADERS = 3  # best trials that steps are taken from
-_STARTUP = 10  # finished trials before TPE has anything to say: Optuna's own default
+
+
+class Policy(NamedTuple):
+    """How a search divides its trials; scripts/compare_samplers.py holds others against these on landscapes."""
+
+    startup: int = 10  # finished trials before TPE and steps have anything to say: Optuna's own default
+    steps: float = (
+        0.5  # part of the asks after that which step from one of the best trials; the others are TPE's
+    )
+    leaders: int = 3  # best trials that steps are taken from
+    covering: float = 1 / 3  # part of the trials, at most, that first try each value of each field once
+
+
+_POLICY = Policy()
 
 
 class Tried(NamedTuple):
@@ -73,10 +85,17 @@ class Search:
     """
 
     def __init__(
-        self, space: Space, trials: int, *, past: Sequence[Tried] = (), hints: Iterable[Choice] = ()
+        self,
+        space: Space,
+        trials: int,
+        *,
+        past: Sequence[Tried] = (),
+        hints: Iterable[Choice] = (),
+        policy: Policy = _POLICY,
     ) -> None:
         self.space = space
         self.trials = trials
+        self._policy = policy
         self.tried: list[Tried] = []
         self._rng = random.Random(zlib.crc32(repr(space.problem).encode()))
         self._known: dict[
@@ -87,7 +106,7 @@ class Search:
         self._kernel = _Axis("kernel", tuple(space.fields))
         whole = space.at_most(trials)
         self.exhaustive = whole is not None
-        self._study = None if self.exhaustive else _study(self._rng.randrange(2**31))
+        self._study = None if self.exhaustive else _study(self._rng.randrange(2**31), policy)
         for tried in past:
             self._remember(tried)
         self._seeds = deque(self._first(whole, hints))
@@ -144,7 +163,8 @@ class Search:
         """Yield the choices that are tried before any result is used, each once and none that is known."""
         first = [*self.space.defaults(), *(choice for hint in hints if (choice := self.space.admits(hint)))]
         if whole is None:
-            first += self.space.covering(self._rng, [*first, *self._known], max(1, self.trials // 3))
+            limit = int(self.trials * self._policy.covering)
+            first += self.space.covering(self._rng, [*first, *self._known], limit) if limit else []
         else:
             first += self._rng.sample(whole, len(whole))
         return (choice for choice in dict.fromkeys(first) if choice not in self._known)
@@ -180,13 +200,12 @@ class Search:
         return None if choice is None else self._enqueued(choice)
 
     def _improved(self) -> Choice | None:
-        """Take a step from one of the best trials, half of the time.
+        """Take a step from one of the best trials, as often as the policy says.
 
-        On landscapes of tiles and warps that alternation found better configs in 40 and 100 trials than TPE
-        alone or steps alone.
+        Such an alternation found better configs in 40 and 100 trials than TPE alone or steps alone.
         """
-        best = self.best(_LEADERS)
-        if len(self.tried) < _STARTUP or not best or self._rng.random() < 0.5:
+        best = self.best(self._policy.leaders)
+        if len(self.tried) < self._policy.startup or not best or self._rng.random() < 1 - self._policy.steps:
             return None
         choice = self.space.step(self._rng, self._rng.choice(best).choice, self._known)
         return None if choice is None else self._enqueued(choice)
@@ -204,7 +223,7 @@ class Search:
 
     def _sampled(self) -> Choice | None:
         assert self._study is not None
-        if len(self.tried) < _STARTUP:
+        if len(self.tried) < self._policy.startup:
             return None  # a random valid config says more than a random one that may be invalid
         from optuna.trial import TrialState
 
@@ -271,13 +290,13 @@ def _axes(name: str, fields: Mapping[str, tuple[Value, ...]]) -> list[_Axis]:
     return [_Axis(f"{name}.{field}", choices) for field, choices in fields.items() if len(choices) > 1]
 
 
-def _study(seed: int) -> Any:
+def _study(seed: int, policy: Policy) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _quiet():
         sampler = optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, n_startup_trials=_STARTUP, seed=seed
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=policy.startup, seed=seed
         )
     return optuna.create_study(sampler=sampler)
 
