@@ -17,7 +17,18 @@ from tunedb.kernel import Signature
 from tunedb.launch import convolution_arguments
 from tunedb.problem import ITEM_BYTES, Problem
 
-__all__ = ["Packing", "Side", "packing_of", "packed_elements", "packed_length", "packed_lengths", "packed_strides", "repack_signature", "row_elements", "side_length"]
+__all__ = [
+    "Packing",
+    "Side",
+    "packed_elements",
+    "packed_length",
+    "packed_lengths",
+    "packed_strides",
+    "packing_of",
+    "repack_signature",
+    "row_elements",
+    "side_length",
+]
 
 ROW_ALIGN = 16  # elements: a row starts where any vector load may
 
@@ -84,7 +95,7 @@ def packed_elements(problem: Problem, packing: Packing, span: int) -> int:
 
 @triton.jit
 def repack(
-    x_ptr, w_ptr: tl.constexpr, b_ptr: tl.constexpr, y_ptr,
+    x_ptr, w_ptr: tl.constexpr, b_ptr: tl.constexpr, y_ptr,  # noqa: ARG001 (every launch passes four pointers)
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_IN: tl.constexpr, GROUPS: tl.constexpr, SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
     INNER: tl.constexpr, CHANNELS: tl.constexpr, SPAN: tl.constexpr, EVEN_IN: tl.constexpr,
@@ -125,9 +136,15 @@ def repack(
     x_ptrs = x_ptr + ((x_d * in_h + x_h) * in_w.to(tl.int64) + col) * stride_xs
     ok = (x_d >= 0) & (x_d < in_d) & (x_h >= 0) & (x_h < in_h) & (col >= 0) & (col < in_w)
     if CHANNELS_LAST:
-        x = tl.load(x_ptrs[:, None] + channel[None, :], mask=ok[:, None] & (channel < C_IN)[None, :], other=0.0)
+        x = tl.load(
+            x_ptrs[:, None] + channel[None, :], mask=ok[:, None] & (channel < C_IN)[None, :], other=0.0
+        )
     else:
-        x = tl.load(x_ptrs[None, :] + channel[:, None] * plane, mask=ok[None, :] & (channel < C_IN)[:, None], other=0.0)
+        x = tl.load(
+            x_ptrs[None, :] + channel[:, None] * plane,
+            mask=ok[None, :] & (channel < C_IN)[:, None],
+            other=0.0,
+        )
         x = tl.trans(x)
     if ROUND:
         x = round_tf32(x)

@@ -10,7 +10,16 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Packer", "k_major", "row_length", "tap_major", "width_major", "width_row", "window_major", "window_row"]
+__all__ = [
+    "Packer",
+    "k_major",
+    "row_length",
+    "tap_major",
+    "width_major",
+    "width_row",
+    "window_major",
+    "window_row",
+]
 
 ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
 
@@ -167,7 +176,9 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
         if span == 1:
             rows = padded.reshape(groups * c_out, runs, run)
         else:
-            ahead = [torch.nn.functional.pad(padded, (0, 0, s * step, (span - 1 - s) * step)) for s in range(span)]
+            ahead = [
+                torch.nn.functional.pad(padded, (0, 0, s * step, (span - 1 - s) * step)) for s in range(span)
+            ]
             rows = torch.stack(ahead, 1 if problem.layout == "channels_last" else 2)
         packed = weight.new_zeros(groups * c_out * span, runs, window_row(run))
         packed[..., :run] = rows.reshape(groups * c_out * span, runs, run)

@@ -80,9 +80,7 @@ class Yardstick:
 
     def settings(self, searched: bool | None = None) -> "AbstractContextManager[None]":
         """Return torch's settings in the problem's precision, cudnn.benchmark as given or as it is fastest."""
-        return _cudnn(
-            self._searched if searched is None else searched, self.problem.precision == "tf32"
-        )
+        return _cudnn(self._searched if searched is None else searched, self.problem.precision == "tf32")
 
     def output(self) -> "Tensor":
         """Return an output in the problem's layout, full of NaN."""
