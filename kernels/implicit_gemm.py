@@ -25,7 +25,7 @@ OPS = ALL_OPS
 class Config(NamedTuple):
     """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
 
-    LOOP: str  # "taps": channels inside taps; "flat": one axis of taps * channels, for few input channels
+    LOOP: str  # "taps": channels inside taps; "channels": taps inside, whose inputs L1 may keep; "flat": one axis of both
     PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); "mask": slow, the width's taps masked
     ORDER: str  # of tiles (tiles.tile_order)
     SWAP: int  # 1: the accumulator is [channels, positions]
@@ -53,8 +53,11 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         phases_of_grid = ("fast", "slow", "axis")
     rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
     most_rows = min(rows_there, 16 if width < 256 else 4)
+    loops: tuple[str, ...] = ("taps", "flat") if c_in <= 32 else ("taps",)
+    if problem.layout == "channels_first" and c_in > 16 and max(problem.kernel) > 1:
+        loops += ("channels",)  # 16-byte copies of channels_last go past L1
     return {
-        "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
+        "LOOP": loops,
         "PHASE": phases_of_grid,
         "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
@@ -74,7 +77,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     c_in = problem.c_in // problem.groups
     block_m = config.BLOCK_R * config.BLOCK_W
     names = {
-        "LOOP": ("taps", "flat"),
+        "LOOP": ("taps", "channels", "flat"),
         "PHASE": ("fast", "slow", "axis", "mask"),
         "ORDER": ("m", "n", "swizzle"),
     }
@@ -82,7 +85,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return flaw
     if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
         return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
-    if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
+    if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
     # Registers a thread: the accumulator (the exact products of float32 take as many beside it), and the operands on their way.
@@ -128,7 +131,7 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     if first is None:
         return []
     wide = 2 if first.BLOCK_R == 1 else 1
-    tiles = ((64 * wide, 128, 32, 4, 3), (128, 64, 32, 4, 3), (64 * wide, 64, 16, 4, 2))
+    tiles = ((128, 128, 16, 8, 3), (64 * wide, 128, 32, 4, 3), (128, 64, 32, 4, 3))
     found = []
     for w, n, k, warps, stages in tiles:
         tile = {
@@ -154,14 +157,14 @@ def work(problem: Problem, config: Config) -> Work:
     taps = 1.0  # of the average phase
     for axis in geometry:
         taps *= axis.taps / axis.phases
-    if config.LOOP == "taps":
+    if config.LOOP != "flat":
         k_steps = taps * -(-c_in // config.BLOCK_K)
     else:
         k_steps = taps * c_in / config.BLOCK_K + 0.5
     positions = config.BLOCK_R * config.BLOCK_W
     first, width = problem.layout == "channels_first", geometry[2]
     x_item = min(32, item * (width.step if first else 1))
-    depth = min(config.BLOCK_K, c_in) if config.LOOP == "taps" else config.BLOCK_K
+    depth = min(config.BLOCK_K, c_in) if config.LOOP != "flat" else config.BLOCK_K
     return Work(
         flops=int(
             2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)

@@ -84,7 +84,7 @@ def implicit_gemm(
     taps = count_d * count_h * count_w
     taps_w = divisor(count_w)
     taps_h = divisor(count_h)
-    if LOOP == "taps":
+    if LOOP != "flat":
         steps = taps * BLOCKS_C
     else:
         steps = (taps * C_IN + BLOCK_K - 1) // BLOCK_K
@@ -92,6 +92,10 @@ def implicit_gemm(
         if LOOP == "taps":
             tap = step // BLOCKS_C  # scalar
             channel = step % BLOCKS_C * BLOCK_K + offs_k  # [BLOCK_K]
+            k_ok = channel < C_IN
+        elif LOOP == "channels":
+            tap = step % divisor(taps)
+            channel = step // divisor(taps) * BLOCK_K + offs_k
             k_ok = channel < C_IN
         else:
             flat = step * BLOCK_K + divisible_range(BLOCK_K)
@@ -109,7 +113,7 @@ def implicit_gemm(
         reach_d = t_d * AXIS_D.reach
         reach_h = t_h * AXIS_H.reach
         reach_w = t_w * AXIS_W.reach
-        if LOOP == "taps":
+        if LOOP != "flat":
             # One tap for the whole tile: masks and row addresses are vectors of positions.
             d, ok_d = inside(pos_d + reach_d, in_d, AXIS_D)
             h, ok_h = inside(pos_h + reach_h, in_h, AXIS_H)
@@ -136,7 +140,7 @@ def implicit_gemm(
             ptrs += ((reach_d * in_h + reach_h) * in_w + reach_w) * stride_xs
         else:
             ptrs += ((d * in_h + h) * in_w + w) * stride_xs
-        if LOOP == "taps":
+        if LOOP != "flat":
             ok = place(ok, M)
             if C_IN % BLOCK_K:
                 ok = ok & place(k_ok, C)
