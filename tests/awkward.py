@@ -87,6 +87,12 @@ AWKWARD = {
     "stride 1 transposed": problem(
         "conv_transpose2d", n=2, c=(5, 7), extents=(6, 5), k=(3, 2), p=(1, 0), bias=1
     ),
+    "stride 1 transposed, last": problem(
+        "conv_transpose3d", c=(3, 4), extents=(3, 4, 5), k=(2, 1, 3), p=(0, 0, 1), **LAST, **HALF
+    ),
+    "stride 1 transposed with dilation and groups": problem(
+        "conv_transpose1d", n=2, c=(6, 4), extents=21, k=4, p=2, d=2, groups=2, bias=1, **HALF
+    ),
     "k = s": problem("conv_transpose2d", n=2, c=(4, 6), extents=(5, 3), k=2, s=2, bias=1, **LAST, **HALF),
     "k = 2s": problem("conv_transpose1d", n=2, c=(18, 9), extents=23, k=8, s=4, p=2, bias=1, **HALF),
     "k < s": problem("conv_transpose1d", c=(3, 4), extents=7, k=2, s=5, bias=1),
