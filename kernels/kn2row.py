@@ -65,23 +65,29 @@ def pitch(problem: Problem, width: Width) -> int:
 
 
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
-    del device
     width = width_of(problem)
+    if width is None or default(problem, device) is None:
+        return {}
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
-    if width is None or width.stride == 1 or (c_in == 1 and c_out <= 2 and problem.groups > 1):
-        return {}  # of stride 1 kernels/packed.py does better, measured
-    outer = problem.groups * (problem.stride_d * problem.stride_h if problem.transposed else 1)
-    whole = width.taps
+    outer = problem.groups * problem.stride_d * problem.stride_h
+    # A thread keeps the sums of all residues: the longer the stride the smaller the tile.
+    kept = min(width.stride, width.taps)
+    most = 64 if problem.precision == "ieee" and problem.dtype == "float32" else 128
+    taps = {0, *(-(-width.taps // parts) for parts in (1, 2, width.taps))}
     return {
         "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
         "PHASE": ("fast", "slow", "axis") if outer > 1 else ("slow",),
         "ORDER": ("m", "n") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
         "FLAT": (0, 1) if pitch(problem, width) < 1024 else (0,),
-        "TAPS": (0, *sorted({-(-whole // parts) for parts in (1, 2, whole)})),
-        "BLOCK_M": (32, 64, 128, 256),
-        "BLOCK_N": tuple(size for size in (16, 32, 64, 128) if size < 2 * max(c_out, 9)),
-        "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
+        "TAPS": tuple(sorted(count for count in taps if count <= 1 or 4 * (count + kept) <= most)),
+        "BLOCK_M": tuple(size for size in (32, 64, 128, 256) if size * kept <= 8 * most or size == 64),
+        "BLOCK_N": tuple(
+            size
+            for size in (16, 32, 64)
+            if size < 2 * max(c_out, 9) and (size * kept <= 2 * most or size == 16)
+        ),
+        "BLOCK_K": (16, 32, 64) if c_in > 32 else (16, 32),
         "DOT": worth_trying(problem),
         "num_warps": (4, 8),
         "num_stages": (2, 3, 4),
@@ -138,26 +144,24 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def default(problem: Problem, device: Device) -> Config | None:
-    dims = space(problem, device)
-    if not dims:
-        return None
     width = width_of(problem)
-    assert width is not None
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    if width is None or width.stride == 1 or (c_in == 1 and c_out <= 2 and problem.groups > 1):
+        return None  # of stride 1 kernels/packed.py does better, measured
     block_m = 64
     while block_m < 2 * (width.halo + width.align):
         block_m *= 2
     config = Config(
         LOOP="flat" if c_in <= 8 else "taps",
-        PHASE="fast" if len(dims["PHASE"]) > 1 else "slow",
+        PHASE="fast" if problem.groups * problem.stride_d * problem.stride_h > 1 else "slow",
         ORDER="m",
         SWAP=int(problem.layout == "channels_first"),
         FLAT=int(pitch(problem, width) < 2 * block_m),
-        TAPS=1 if problem.dtype != "float32" else 0,
+        TAPS=1,
         BLOCK_M=block_m,
         BLOCK_N=16 if c_out <= 16 or width.stride > 2 else 32,
         BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
-        DOT=str(dims["DOT"][0]),
+        DOT=dots(problem)[0],
         num_warps=4,
         num_stages=2,
     )

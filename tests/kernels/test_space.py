@@ -48,8 +48,8 @@ def drawn(module, given, device, seed=0, draws=400):
 
 
 def test_names():
-    """The kernels of the issue are installed."""
-    assert set(names()) >= {"aten", "depthwise", "direct", "implicit_gemm"}
+    """The kernels are installed."""
+    assert set(names()) >= {"aten", "depthwise", "direct", "implicit_gemm", "kn2row", "packed"}
 
 
 @pytest.mark.parametrize("name", names())
@@ -60,7 +60,7 @@ def test_protocol(name):
     assert len(set(module.OPS)) == len(module.OPS)
     assert issubclass(module.Config, tuple)
     assert set(module.Config.__annotations__.values()) <= {int, str}
-    config = module.default(KB["kb83" if name == "depthwise" else "kb79"], CATALOGUE[0])
+    config = module.default(KB[{"depthwise": "kb83", "packed": "kb55"}.get(name, "kb79")], CATALOGUE[0])
     assert config_from_json(module, config_to_json(config)) == config
 
 
