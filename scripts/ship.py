@@ -41,7 +41,7 @@ def main() -> int:
             for record in sorted(source.records(), key=lambda record: record.problem):
                 if record.device != arguments.device:
                     left["other device"] += 1
-                elif record.provenance != arguments.provenance:
+                elif record.provenance not in arguments.provenance:
                     left[record.provenance] += 1
                 else:
                     top = sorted(source.top(record.problem, record.device), key=rank)
@@ -50,7 +50,7 @@ def main() -> int:
     if not kept:
         fresh.unlink()
         sys.exit(
-            f"no {arguments.provenance} record for {arguments.device} is worth shipping: left aside {dict(left)}."
+            f"no {' or '.join(arguments.provenance)} record for {arguments.device} is worth shipping: left aside {dict(left)}."
         )
     fresh.replace(target)
     print(
@@ -84,7 +84,13 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("sources", type=Path, nargs="+", help="databases that sweeps wrote")
     parser.add_argument("--device", required=True, help="slug of the GPU")
-    parser.add_argument("--provenance", required=True, choices=PROVENANCES)
+    parser.add_argument(
+        "--provenance",
+        required=True,
+        action="append",
+        choices=PROVENANCES,
+        help="may be given more than once",
+    )
     parser.add_argument("--out", type=Path, help="the file to write (default: db/<device>.sqlite)")
     return parser.parse_args(argv)
 

@@ -18,6 +18,8 @@ pytest.importorskip("triton")
 
 SHIPPED = files.shipped_files()
 PROVENANCE = {"h200": "measured", "4090": "predicted"}
+# Layers of a kernel that was rewritten, which no GPU has swept since: db/README.md names them.
+UNMEASURED = {"kb85", "M044_n1", "M051_n1", "M060_n1", "M061_n1", "M074_n1", "M157_n1", "M158_n1"}
 
 pytestmark = pytest.mark.parametrize("slug", SHIPPED)
 
@@ -85,8 +87,17 @@ def test_configs_are_valid(slug):
 
 
 def test_provenance(slug):
-    """Times of the H200 were measured on it and those of the 4090 were predicted: neither claims to be the other."""
-    assert {record.provenance for record in records(slug)} == {PROVENANCE[slug]}
+    """Times of the H200 were measured on it, but for the layers that are named, and those of the 4090 were predicted."""
+    suites = [(load_suite("kernelbench"), ("float32", "float16"), ("channels_last",))]
+    suites.append((load_suite("models"), ("float16",), ("channels_first",)))
+    open_ones = {
+        problem
+        for entries, dtypes, layouts in suites
+        for problem in problems([entry for entry in entries if entry.id in UNMEASURED], dtypes, layouts)
+    }
+    for record in records(slug):
+        expected = "predicted" if slug == "h200" and record.problem in open_ones else PROVENANCE[slug]
+        assert record.provenance == expected, record
 
 
 def test_figures(slug):
