@@ -169,8 +169,8 @@ problems, those that have both times. `cuDNN` is `torch.nn.functional` with `cud
 same layout. `Triton` is the fastest of tunedb's own kernels, torch's left out; `as sm_89` the fastest of them compiled as
 code for sm_89 (no wgmma, no TMA) within its 99 KB of shared memory a block; `dispatched` what tunedb answers, which may
 be torch. The floor is the larger of bytes over the copy bandwidth and operations over the rate of the matrix units.
-Every result of a Triton kernel was held against float64 (at most 1.1 times torch's own error) and computed twice, to
-the same bits."""
+Every result of a Triton kernel was held against float64 (at most 1.1 times torch's own error, the larger of those with
+and without `cudnn.benchmark`) and computed twice, to the same bits."""
 
 
 def _problem_table(rows: Sequence[Row]) -> str:
