@@ -8,15 +8,12 @@ from typing import Any
 from bench_inductor import torch_compiled
 from bench_results import Row
 from bench_sources import Stored
+from gpu_shards import said_of
 
-__all__ = ["given_sizes", "measured", "said_of", "same_bits"]
+__all__ = ["measured", "same_bits"]
 
 FINAL_US = 600e3  # of interleaved timing a problem
 ROUNDS = (9, 40)
-
-
-def said_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
 
 
 def measured(
@@ -95,7 +92,7 @@ class _Columns:
         import tunedb
 
         problem, (x, weight, bias) = self._yardstick.problem, self._yardstick.torch_tensors
-        given = given_sizes(problem)
+        given = problem.torch_sizes
         function = getattr(tunedb, problem.op)
 
         def call() -> Any:
@@ -150,15 +147,6 @@ class _Columns:
             )
         else:
             self.calls[name] = call
-
-
-def given_sizes(problem: Any) -> dict[str, Any]:
-    """Return stride, padding and the like, as torch's function of that rank takes them."""
-    lead = slice(3 - problem.rank, None)
-    given = {name: getattr(problem, name)[lead] for name in ("stride", "padding", "dilation")}
-    if problem.transposed:
-        given["output_padding"] = problem.output_padding[lead]
-    return {**given, "groups": problem.groups}
 
 
 def same_bits(first: Any, second: Any) -> bool:

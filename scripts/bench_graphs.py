@@ -21,12 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_columns import given_sizes, said_of
 from bench_items import Item, command, wanted
 from bench_report import mean, table
 from bench_results import Spread
 from bench_sources import looked_up, precompile
-from gpu_shards import LOST, answer, chosen_gpus, dealt
+from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
 CALLS = 20  # in a graph
 WARM_UPS = 3
@@ -162,7 +161,7 @@ def measured(
     problem = item.problem
     yardstick = Yardstick(problem, clock)
     x, weight, bias = yardstick.tensors  # they have cudnn.benchmark's plan
-    function, sizes = getattr(tunedb, problem.op), given_sizes(problem)
+    function, sizes = getattr(tunedb, problem.op), problem.torch_sizes
 
     def dispatched() -> Any:
         with yardstick.settings(searched=True):

@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_columns import measured, said_of
+from bench_columns import measured
 from bench_items import Item, command, wanted
 from bench_plot import plot
 from bench_report import page, rewrite, summary
 from bench_results import Results, Row
 from bench_sources import Stored, looked_up, precompile, stored
-from gpu_shards import LOST, answer, chosen_gpus, dealt
+from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
 
 def main() -> int:

@@ -87,16 +87,11 @@ def timed(
     config = module.Config(**given)
     assert not module.valid(problem, config, current(0))
     run = module.plan(problem, config, launcher)
-    lead = slice(3 - problem.rank, None)
-    sizes = {
-        "stride": problem.stride[lead],
-        "padding": problem.padding[lead],
-        "dilation": problem.dilation[lead],
-    }
+    sizes = problem.torch_sizes
 
     def answer() -> Any:
         with yardstick.settings():
-            return getattr(tunedb, problem.op)(x, weight, bias, groups=problem.groups, **sizes)
+            return getattr(tunedb, problem.op)(x, weight, bias, **sizes)
 
     def replaced() -> Any:
         return run(x, weight, bias)
@@ -112,7 +107,7 @@ def timed(
             spread(times)[0]
             for times in clock.times_us(calls, rounds_within(3e6, clock.times_us(calls, 1), (7, 25)))
         ]
-        found = tunedb.explain(problem.op, x, weight, bias, groups=problem.groups, **sizes).answer
+        found = tunedb.explain(problem.op, x, weight, bias, **sizes).answer
     names = ("config_us", "tunedb_us", "aten_us")
     return {
         "original": original,

@@ -4,23 +4,24 @@
 
 For every record: the answer's tier must be `exact`, its result within the error contract (at most 1.1 times
 torch's own error against float64), and its GPU time, interleaved with torch's, at most 3 % above torch's.
-Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the smaller one.
+Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the larger one, since a
+record answers users of either.
 A Markdown table goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.
 """
 
 import argparse
 import json
-import math
 import os
-import subprocess
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from bench_report import mean
+from bench_report import table as markdown
+from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
 SLOWER = 1.03  # times torch's time: more is a failure
 FINAL_US = 300e3  # of interleaved timing a problem
@@ -28,7 +29,6 @@ ROUNDS = (7, 40)
 CONFIRMATIONS = (
     3  # slower in one timing may be chance, where torch's own kernel answers it is: slower in three is not
 )
-LOST = 75  # exit status of a child whose CUDA context is lost, after it has said so
 
 
 class Row(NamedTuple):
@@ -58,23 +58,12 @@ def main() -> int:
 
     if not torch.cuda.is_available():
         sys.exit("check_dispatch needs a CUDA GPU, but torch sees none: run it where the database was made.")
-    gpus = (
-        range(torch.cuda.device_count())
-        if arguments.gpus == "all"
-        else [*map(int, arguments.gpus.split(","))]
-    )
     records = chosen(arguments.db, arguments.device)
     if not records:
         where = arguments.db or "no shipped database"
         sys.exit(f"{where} has no record for {arguments.device}: name another --db or --device.")
     deadline = time.monotonic() + arguments.seconds
-    # The dearest first, dealt out in turn, so that the shards end together.
-    order = sorted(range(len(records)), key=lambda index: -records[index].problem.bytes)
-    with ThreadPoolExecutor(len(gpus)) as threads:
-        shards = threads.map(
-            lambda place: shard(gpus[place], order[place :: len(gpus)], arguments, deadline), range(len(gpus))
-        )
-        rows = [row for rows in shards for row in rows]
+    rows = checked(records, chosen_gpus(arguments.gpus), deadline)
     rows.sort(key=lambda row: (row.op, row.name, row.dtype, row.layout))
     if arguments.out is None:
         print(table(rows))
@@ -109,44 +98,29 @@ def chosen(db: Path | None, slug: str) -> list[Any]:
     return [] if path is None else [record for record in Database(path).records() if record.device == slug]
 
 
-def shard(gpu: int, indices: list[int], arguments: argparse.Namespace, deadline: float) -> list[Row]:
-    """Check some records in a child that sees one GPU; a child that dies costs the record it was at."""
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible[gpu] if gpu < len(visible) else str(gpu)}
-    rows: list[Row] = []
-    left = list(indices)
-    while left and time.monotonic() < deadline:
-        command = [sys.executable, __file__, "--device", arguments.device, "--work", ",".join(map(str, left))]
-        command += [] if arguments.db is None else ["--db", str(arguments.db)]
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this file itself)
-        timer = threading.Timer(deadline - time.monotonic(), child.kill)
-        timer.start()
-        with child:
-            for row in answers(child):
-                rows.append(row)
-                left.pop(0)
-        timer.cancel()
-        if left and child.returncode != LOST and time.monotonic() < deadline:
-            record = chosen(arguments.db, arguments.device)[left.pop(0)]
-            why = f"the process ended with exit status {child.returncode}"
-            rows.append(failed(record, titles([record])[0], why))
-    return rows
+def checked(records: Sequence[Any], gpus: Sequence[int], deadline: float) -> list[Row]:
+    """Check the records in children that see one GPU each; a child that dies costs the record it was at."""
+    order = sorted(range(len(records)), key=lambda index: -records[index].problem.bytes)
+    found = dealt(
+        [__file__, *sys.argv[1:]], order, gpus, deadline, lambda one: say(row_of(records[one["index"]], one))
+    )
+    return [row_of(records[index], one) for index, one in found.items()]
 
 
-def answers(child: "subprocess.Popen[str]") -> Iterator[Row]:
-    assert child.stdout is not None
-    for line in child.stdout:
-        if line.startswith("["):
-            row = Row(*json.loads(line))
-            print(
-                f"{row.op:17}{row.name:24}{row.dtype:9}{row.layout:15}{row.kernel:14}{row.failure or 'ok'}",
-                file=sys.stderr,
-            )
-            yield row
+def row_of(record: Any, given: dict[str, Any]) -> Row:
+    """Return what a child answered, or what became of it."""
+    return failed(record, titles([record])[0], given["died"]) if "died" in given else Row(*given["row"])
+
+
+def say(row: Row) -> None:
+    print(
+        f"{row.op:17}{row.name:24}{row.dtype:9}{row.layout:15}{row.kernel:14}{row.failure or 'ok'}",
+        file=sys.stderr,
+    )
 
 
 def work(slug: str, indices: list[int], db: Path | None) -> int:
-    """Check records one after another and print a row of JSON each: the child's side."""
+    """Check records one after another and answer each: the child's side."""
     from tunedb.timing import GpuClock
 
     records = chosen(db, slug)
@@ -156,12 +130,11 @@ def work(slug: str, indices: list[int], db: Path | None) -> int:
         try:
             row = check(records[index], names[index], clock)
         except RuntimeError as error:  # the GPU's, or torch's: memory, a launch
-            why = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            print(json.dumps(failed(records[index], names[index], why)), flush=True)
+            answer(index, row=failed(records[index], names[index], said_of(error)))
             if not clock.alive():
                 return LOST
             continue
-        print(json.dumps(row), flush=True)
+        answer(index, row=row)
     return 0
 
 
@@ -192,16 +165,8 @@ def check(record: Any, name: str, clock: Any) -> Row:
     problem = record.problem
     yardstick = Yardstick(problem, clock)
     function = getattr(tunedb, problem.op)
-    lead = slice(3 - problem.rank, None)
     x, weight, bias = yardstick.torch_tensors
-    given = {
-        "stride": problem.stride[lead],
-        "padding": problem.padding[lead],
-        "dilation": problem.dilation[lead],
-        "groups": problem.groups,
-    }
-    if problem.transposed:
-        given["output_padding"] = problem.output_padding[lead]
+    given = problem.torch_sizes
 
     def dispatched() -> Any:
         with yardstick.settings():
@@ -211,7 +176,7 @@ def check(record: Any, name: str, clock: Any) -> Row:
         warnings.simplefilter("always", tunedb.TunedbWarning)
         judged = yardstick.judge(dispatched())
         with yardstick.settings():
-            answer = tunedb.explain(problem.op, x, weight, bias, device=record.device, **given).answer
+            found = tunedb.explain(problem.op, x, weight, bias, device=record.device, **given).answer
         calls = [dispatched, yardstick.torch_call]
         rounds = rounds_within(FINAL_US, clock.times_us(calls, 1), ROUNDS)
         for _ in range(CONFIRMATIONS):
@@ -219,18 +184,18 @@ def check(record: Any, name: str, clock: Any) -> Row:
             if tunedb_us <= SLOWER * aten_us:
                 break
     complaints = [str(one.message) for one in said if issubclass(one.category, tunedb.TunedbWarning)]
-    if answer.tier != "exact":
-        complaints.append(f"the tier must be exact, but is {answer.tier}: {answer.reason}")
-    elif answer.kernel != record.kernel:
-        complaints.append(f"{record.kernel} must answer, but {answer.kernel} does")
+    if found.tier != "exact":
+        complaints.append(f"the tier must be exact, but is {found.tier}: {found.reason}")
+    elif found.kernel != record.kernel:
+        complaints.append(f"{record.kernel} must answer, but {found.kernel} does")
     # Torch's own answer is right by definition, in whichever of its modes.
-    if judged.status != "ok" and answer.kernel != "aten":
+    if judged.status != "ok" and found.kernel != "aten":
         complaints.append(judged.detail)
     if tunedb_us > SLOWER * aten_us:
         complaints.append(f"{tunedb_us / aten_us:.3f} times torch's time")
     tunedb.clear()
     return Row(
-        name, problem.op, problem.dtype, problem.layout, answer.kernel, answer.tier, tunedb_us, aten_us,
+        name, problem.op, problem.dtype, problem.layout, found.kernel, found.tier, tunedb_us, aten_us,
         record.floor_us, judged.error, yardstick.aten_error, "; ".join(complaints),
     )  # fmt: skip
 
@@ -259,15 +224,14 @@ def table(rows: Sequence[Row]) -> str:
         "tier",
         "",
     )
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+    lines = []
     for row in rows:
         faster = "" if row.tunedb_us is None or row.aten_us is None else f"{row.aten_us / row.tunedb_us:.2f}"
-        cells = (
+        lines.append([
             row.name, row.op, row.dtype, row.layout, row.kernel, _number(row.tunedb_us, ".1f"), _number(row.aten_us, ".1f"), faster,
             _number(row.floor_us, ".1f"), _number(row.error, ".2e"), _number(row.aten_error, ".2e"), row.tier, row.failure,
-        )  # fmt: skip
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        ])  # fmt: skip
+    return markdown(heads, lines)
 
 
 def summary(rows: Sequence[Row], *, device: str, records: int) -> dict[str, Any]:
@@ -282,19 +246,14 @@ def summary(rows: Sequence[Row], *, device: str, records: int) -> dict[str, Any]
         "unchecked": records - len(rows),
         "exact": sum(row.tier == "exact" for row in rows),
         "by_torch": sum(row.kernel == "aten" for row in rows),
-        "times_faster": _mean(list(ratios.values())),
-        "times_faster_where_not_torch": _mean(own),
-        "times_floor": _mean(
+        "times_faster": mean(list(ratios.values())),
+        "times_faster_where_not_torch": mean(own),
+        "times_floor": mean(
             [row.tunedb_us / row.floor_us for row in ratios if row.tunedb_us and row.floor_us]
         ),
         "worst": None if worst is None else [worst.name, worst.dtype, worst.layout, round(ratios[worst], 3)],
         "failures": [[row.name, row.dtype, row.layout, row.failure] for row in rows if row.failure],
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Return the geometric mean."""
-    return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
 
 
 def _number(value: float | None, form: str) -> str:

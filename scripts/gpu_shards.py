@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["LOST", "answer", "chosen_gpus", "dealt"]
+__all__ = ["LOST", "answer", "chosen_gpus", "dealt", "said_of"]
 
 LOST = 75  # exit status of a child whose CUDA context is lost, after it has said so
 _MARK = '{"index":'
@@ -32,6 +32,11 @@ def chosen_gpus(text: str) -> list[int]:
 def answer(index: int, **found: Any) -> None:
     """Say, in a child, what a piece of work gave."""
     print(json.dumps({"index": index, **found}), flush=True)
+
+
+def said_of(error: Exception) -> str:
+    """Return an error in a line, as an answer can tell it."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
 
 
 def dealt(

@@ -1,5 +1,6 @@
 """Records, databases and a kernel to test with: no GPU, no Triton and none of the user's own files."""
 
+import importlib
 import types
 from pathlib import Path
 from typing import NamedTuple
@@ -108,3 +109,10 @@ def shelf(tmp_path, monkeypatch):
     files.reload()
     yield found
     files.reload()
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Import a script by name, its siblings beside it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    return importlib.import_module

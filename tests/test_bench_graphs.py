@@ -1,35 +1,29 @@
 """The benchmark of CUDA graphs: two answers captured the same way, replayed in turn, and what is said of them."""
 
-import importlib
 import json
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from awkward import problem
 
 from tunedb.device import by_slug
 from tunedb.kernel import source_hash
-from tunedb.problem import Problem
 from tunedb.timing import WallClock
 
-SMALL = Problem(
-    "conv_transpose2d", "float32", "ieee", "channels_first", 1, 4, 6, 1, 1,
-    *(1, 5, 7), *(1, 3, 3), *(1, 2, 2), *(0, 1, 1), *(0, 1, 0), *(1, 1, 1),
-)  # fmt: skip
+SMALL = problem("conv_transpose2d", n=1, c=(4, 6), extents=(5, 7), k=3, s=2, p=1, op_=(1, 0), bias=1, precision="ieee")  # fmt: skip
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
-    found = importlib.import_module("bench_graphs")
+def script(scripts, monkeypatch):
+    found = scripts("bench_graphs")
     monkeypatch.setattr(found, "REPLAYS_US", 50.0)
     return found
 
 
 @pytest.fixture
-def item(script):
-    return importlib.import_module("bench_items").Item("small", SMALL)
+def item(scripts):
+    return scripts("bench_items").Item("small", SMALL)
 
 
 @pytest.fixture

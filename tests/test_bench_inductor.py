@@ -1,35 +1,22 @@
 """torch.compile's column: what it is asked for, and that it neither hangs nor fails a run."""
 
 import contextlib
-import importlib
 import time
-from pathlib import Path
 
-import pytest
 import torch
+from awkward import problem
 
 from tunedb.device import by_slug
-from tunedb.problem import Problem
 from tunedb.timing import WallClock
 from tunedb.yardstick import Yardstick
 
-SMALL = Problem(
-    "conv_transpose2d", "float32", "ieee", "channels_first", 2, 4, 6, 1, 1,
-    *(1, 5, 7), *(1, 3, 3), *(1, 2, 2), *(0, 1, 1), *(0, 1, 0), *(1, 1, 1),
-)  # fmt: skip
+SMALL = problem("conv_transpose2d", n=2, c=(4, 6), extents=(5, 7), k=3, s=2, p=1, op_=(1, 0), bias=1, precision="ieee")  # fmt: skip
 H200 = by_slug("h200")
 
 
-@pytest.fixture
-def script(monkeypatch):
-    """Import a script by name, its siblings beside it."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
-    return importlib.import_module
-
-
-def test_templates_are_for_forward_problems_without_dilation(script):
+def test_templates_are_for_forward_problems_without_dilation(scripts):
     """Inductor is asked for what its templates can do only."""
-    templated = script("bench_inductor").templated
+    templated = scripts("bench_inductor").templated
     forward = SMALL._replace(op="conv2d")
     assert templated(forward)
     assert templated(forward._replace(op="conv3d"))
@@ -38,9 +25,9 @@ def test_templates_are_for_forward_problems_without_dilation(script):
     assert not templated(forward._replace(op="conv1d"))
 
 
-def test_a_slow_compilation_is_ended(script, monkeypatch):
+def test_a_slow_compilation_is_ended(scripts, monkeypatch):
     """torch.compile is interrupted at its limit, even where what it runs catches every Exception."""
-    module = script("bench_inductor")
+    module = scripts("bench_inductor")
 
     def hangs(*_, **__):
         def call(*_):
@@ -57,7 +44,7 @@ def test_a_slow_compilation_is_ended(script, monkeypatch):
     assert time.monotonic() - start < 10
 
 
-def test_a_failing_compilation_is_told(script, monkeypatch):
+def test_a_failing_compilation_is_told(scripts, monkeypatch):
     """Where torch.compile fails its column says with what."""
 
     def fails(*_, **__):
@@ -68,5 +55,5 @@ def test_a_failing_compilation_is_told(script, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     made = Yardstick(SMALL._replace(op="conv2d"), WallClock(H200))
-    said = script("bench_inductor").torch_compiled(made, 5.0)
+    said = scripts("bench_inductor").torch_compiled(made, 5.0)
     assert said == "torch.compile failed: AssertionError: no valid choice"

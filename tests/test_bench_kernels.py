@@ -1,32 +1,22 @@
 """The benchmark of all answers to a suite: what takes part, what is refused, and that a run ends as it says."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from awkward import problem
 
 from tunedb.device import by_slug
 from tunedb.errors import KernelError
 from tunedb.kernel import source_hash
-from tunedb.problem import OPS, Problem
+from tunedb.problem import OPS
 from tunedb.timing import WallClock
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-SMALL = Problem(
-    "conv_transpose2d", "float32", "ieee", "channels_first", 2, 4, 6, 1, 1,
-    *(1, 5, 7), *(1, 3, 3), *(1, 2, 2), *(0, 1, 1), *(0, 1, 0), *(1, 1, 1),
-)  # fmt: skip
+SMALL = problem("conv_transpose2d", n=2, c=(4, 6), extents=(5, 7), k=3, s=2, p=1, op_=(1, 0), bias=1, precision="ieee")  # fmt: skip
 H200 = by_slug("h200")
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Import a script by name, its siblings beside it."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
 
 
 class Config(NamedTuple):
@@ -86,10 +76,10 @@ def kernel(monkeypatch):
 
 
 @pytest.fixture
-def columns(script, shelf, record, kernel):
+def columns(scripts, shelf, record, kernel):
     """Measure SMALL with given answers of databases; what is dispatched is torch's own."""
     shelf.put(record._replace(problem=SMALL, kernel="aten", config="{}", kernel_hash=source_hash("aten")))
-    module = script("bench_columns")
+    module = scripts("bench_columns")
 
     def measured(compile_s=None, **answers):
         return module.measured(
@@ -100,9 +90,9 @@ def columns(script, shelf, record, kernel):
 
 
 @pytest.fixture
-def fake(script):
+def fake(scripts):
     def stored(fault="", arch=None):
-        return script("bench_sources").Stored("fake", json.dumps({"BLOCK": 1, "FAULT": fault}), arch)
+        return scripts("bench_sources").Stored("fake", json.dumps({"BLOCK": 1, "FAULT": fault}), arch)
 
     return stored
 
@@ -203,9 +193,9 @@ def test_another_tier_is_a_note(columns, shelf, record):
         ({"problem": SMALL._replace(n=3)}, "no record"),
     ],
 )
-def test_what_a_database_has_for_a_problem(script, shelf, record, kernel, changes, said):
+def test_what_a_database_has_for_a_problem(scripts, shelf, record, kernel, changes, said):
     """Only a fresh, valid record of exactly this problem on this device by tunedb's own kernel is timed."""
-    sources = script("bench_sources")
+    sources = scripts("bench_sources")
     given = {"problem": SMALL, "kernel": "fake", "config": '{"BLOCK":1,"FAULT":""}', "kernel_hash": "new"}
     path = shelf.put(record._replace(**(given | changes)))
     found = sources.stored(path, SMALL, H200)
@@ -215,9 +205,9 @@ def test_what_a_database_has_for_a_problem(script, shelf, record, kernel, change
         assert said in found
 
 
-def test_an_older_generation_has_records_and_limits_of_its_own(script, shelf, record, kernel):
+def test_an_older_generation_has_records_and_limits_of_its_own(scripts, shelf, record, kernel):
     """The sm89 column reads the records of h200-sm89, and a config must fit 99 KB."""
-    sources = script("bench_sources")
+    sources = scripts("bench_sources")
     small = record._replace(problem=SMALL, kernel="fake", kernel_hash="new")
     path = shelf.put(
         small._replace(config='{"BLOCK":200000,"FAULT":""}'),
@@ -231,9 +221,9 @@ def test_an_older_generation_has_records_and_limits_of_its_own(script, shelf, re
     assert "101376" in sources.stored(path, SMALL, H200, "sm89")
 
 
-def test_channels_last_is_for_two_and_three_dimensions(script):
+def test_channels_last_is_for_two_and_three_dimensions(scripts):
     """A suite is run in every dtype and layout that its problems have, or only the problems that are named."""
-    wanted = script("bench_items").wanted
+    wanted = scripts("bench_items").wanted
     items = wanted("kernelbench", "float32,float16", "channels_first,channels_last", None)
     assert len({item.key for item in items}) == len(items) > 100
     assert {item.problem.rank for item in items if item.problem.layout == "channels_last"} == {2, 3}
@@ -244,17 +234,17 @@ def test_channels_last_is_for_two_and_three_dimensions(script):
         wanted("kernelbench", "float16", "channels_first", "kb81,kb1000")
 
 
-def test_the_command_names_no_folder_of_a_machine(script):
+def test_the_command_names_no_folder_of_a_machine(scripts):
     """Files outside the working directory are told by their names."""
-    said = script("bench_items").command(
+    said = scripts("bench_items").command(
         ["/a/b/bench_kernels.py", "--db", "/tmp/x/y.sqlite", "--out", "benchmarks/h200/kernels.md"]
     )
     assert said == "python scripts/bench_kernels.py --db y.sqlite --out benchmarks/h200/kernels.md"
 
 
-def run(script, monkeypatch, capsys, found, *argv):
+def run(scripts, monkeypatch, capsys, found, *argv):
     """Run bench_kernels with answers given instead of measured; return status and last line."""
-    module = script("bench_kernels")
+    module = scripts("bench_kernels")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
@@ -277,11 +267,11 @@ def fine(order):
     return {order[0]: {"index": order[0], "row": row}}
 
 
-def test_a_run_writes_page_plot_and_results(script, shelf, monkeypatch, capsys, tmp_path):
+def test_a_run_writes_page_plot_and_results(scripts, shelf, monkeypatch, capsys, tmp_path):
     """A run ends with page, plot and results beside each other, one line of JSON and status 0."""
     out = tmp_path / "kernels.md"
     argv = ("--only", "kb81", "--dtype", "float32", "--layout", "channels_first", "--out", str(out))
-    status, said, _ = run(script, monkeypatch, capsys, fine, *argv)
+    status, said, _ = run(scripts, monkeypatch, capsys, fine, *argv)
     assert status == 0
     assert said["groups"][0]["triton"]["times_cudnn"] == 3.0
     assert said["unmeasured"] == 0
@@ -291,31 +281,31 @@ def test_a_run_writes_page_plot_and_results(script, shelf, monkeypatch, capsys, 
     assert json.loads(out.with_suffix(".json").read_text())["rows"][0]["id"] == "kb81"
 
 
-def test_a_run_can_be_resumed(script, shelf, monkeypatch, capsys, tmp_path):
+def test_a_run_can_be_resumed(scripts, shelf, monkeypatch, capsys, tmp_path):
     """--resume measures only what the results have not, or have as failed, and keeps the rest."""
     out = tmp_path / "kernels.md"
     argv = ("--only", "kb81", "--dtype", "float32", "--out", str(out), "--resume")
-    status, said, _ = run(script, monkeypatch, capsys, fine, *argv)
+    status, said, _ = run(scripts, monkeypatch, capsys, fine, *argv)
     assert (status, said["unmeasured"]) == (1, 1)
 
     def dies(order):
         return {order[0]: {"index": order[0], "died": "exit status 3"}}
 
-    status, said, asked = run(script, monkeypatch, capsys, dies, *argv)
+    status, said, asked = run(scripts, monkeypatch, capsys, dies, *argv)
     assert asked == [([1], [0])]
     assert (status, said["failures"]) == (1, [["kb81", "float32", "channels_last", "exit status 3"]])
-    _, _, asked = run(script, monkeypatch, capsys, dies, *argv)
+    _, _, asked = run(scripts, monkeypatch, capsys, dies, *argv)
     assert asked == [([1], [0])]
-    results = script("bench_report").Results.read(out.with_suffix(".json"))
+    results = scripts("bench_report").Results.read(out.with_suffix(".json"))
     assert [row.layout for row in results.rows] == ["channels_first", "channels_last"]
     results._replace(environment={"torch": "0.1"}).write(out.with_suffix(".json"))
     with pytest.raises(SystemExit, match="versions at hand"):
-        run(script, monkeypatch, capsys, dies, *argv)
+        run(scripts, monkeypatch, capsys, dies, *argv)
 
 
-def test_what_is_timed_is_compiled_ahead(script, shelf, record, kernel, monkeypatch):
+def test_what_is_timed_is_compiled_ahead(scripts, shelf, record, kernel, monkeypatch):
     """The answers of all columns are compiled before a GPU is used, each for the device that it is for."""
-    module, sources = script("bench_kernels"), script("bench_sources")
+    module, sources = scripts("bench_kernels"), scripts("bench_sources")
     given = record._replace(problem=SMALL, kernel="fake", config='{"BLOCK":1,"FAULT":""}', kernel_hash="new")
     path = shelf.put(given, given._replace(device="h200-sm89"))
     tasks = []
@@ -332,27 +322,27 @@ def test_what_is_timed_is_compiled_ahead(script, shelf, record, kernel, monkeypa
     ]
 
 
-def test_without_a_gpu_it_says_so(script, monkeypatch):
+def test_without_a_gpu_it_says_so(scripts, monkeypatch):
     """On a machine without a GPU the script ends with one message."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("sys.argv", ["bench_kernels.py"])
     with pytest.raises(SystemExit, match="needs a CUDA GPU"):
-        script("bench_kernels").main()
+        scripts("bench_kernels").main()
 
 
-def test_lists_are_named_with_their_files(script, capsys):
+def test_lists_are_named_with_their_files(scripts, capsys):
     """--resume and --readme need a file of results."""
     for flag in (["--resume"], ["--readme", "README.md"]):
         with pytest.raises(SystemExit):
-            script("bench_kernels").parsed(flag)
+            scripts("bench_kernels").parsed(flag)
         assert "give --json or --out" in capsys.readouterr().err
 
 
-def test_a_child_answers_each_problem(script, shelf, monkeypatch, capsys):
+def test_a_child_answers_each_problem(scripts, shelf, monkeypatch, capsys):
     """A child answers a line a problem, tells what the GPU refused and goes on, and ends where its context is lost."""
     from tunedb import timing
 
-    module, items = script("bench_kernels"), script("bench_items")
+    module, items = scripts("bench_kernels"), scripts("bench_items")
     too_large = SMALL._replace(n=5)
     real = module.measured
 

@@ -1,6 +1,5 @@
 """What is written of a benchmark: means over the problems that have both times, tables, a plot, the README's block."""
 
-import importlib
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -14,14 +13,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def report(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    return importlib.import_module("bench_report")
+def report(scripts):
+    return scripts("bench_report")
 
 
 @pytest.fixture
-def plot(report):
-    return importlib.import_module("bench_plot").plot
+def plot(scripts):
+    return scripts("bench_plot").plot
 
 
 def times(**medians):

@@ -1,30 +1,23 @@
 """The script that holds a database against torch: what it checks, and what it says."""
 
-import importlib.util
 import json
 import time
 from pathlib import Path
 
 import pytest
+from awkward import problem
 
 from tunedb.device import by_slug
 from tunedb.kernel import source_hash
-from tunedb.problem import Problem
 from tunedb.timing import WallClock
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "check_dispatch.py"
-SMALL = Problem(
-    "conv_transpose2d", "float32", "ieee", "channels_first", 2, 4, 6, 1, 1,
-    *(1, 5, 7), *(1, 3, 3), *(1, 2, 2), *(0, 1, 1), *(0, 1, 0), *(1, 1, 1),
-)  # fmt: skip
+SMALL = problem("conv_transpose2d", n=2, c=(4, 6), extents=(5, 7), k=3, s=2, p=1, op_=(1, 0), bias=1, precision="ieee")  # fmt: skip
 
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("check_dispatch", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(scripts):
+    return scripts("check_dispatch")
 
 
 @pytest.fixture
@@ -137,7 +130,7 @@ for index in left:
     if index == "1":
         sys.exit(3)
     print("noise")
-    print(json.dumps([index, *row[1:]]), flush=True)
+    print(json.dumps({{"index": int(index), "row": [index, *row[1:]]}}), flush=True)
     if index == "2":
         sys.exit({lost})
 """
@@ -148,20 +141,21 @@ def test_a_child_that_dies_costs_one_record(script, row, record, monkeypatch, tm
     child = tmp_path / "child.py"
     child.write_text(CHILD.format(row=tuple(row), lost=script.LOST))
     monkeypatch.setattr(script, "__file__", str(child))
-    monkeypatch.setattr(script, "chosen", lambda *_: [record] * 5)
-    arguments = script.parsed([])
-    rows = script.shard(0, [4, 1, 2, 0], arguments, time.monotonic() + 60)
-    assert [found.name for found in rows if not found.failure] == ["4", "2", "0"]
+    sized = [
+        record._replace(problem=record.problem._replace(n=n)) for n in (1, 4, 3, 2, 5)
+    ]  # the dearest first: 4, 1, 2, 3, 0
+    rows = script.checked(sized, [0], time.monotonic() + 60)
+    assert [found.name for found in rows if not found.failure] == ["4", "2", "3", "0"]
     assert [found.failure for found in rows if found.failure] == ["the process ended with exit status 3"]
 
 
-def test_the_time_box_ends_a_hanging_child(script, monkeypatch, tmp_path):
+def test_the_time_box_ends_a_hanging_child(script, record, monkeypatch, tmp_path):
     """A child that hangs is ended with the time box, and its records stay unchecked."""
     child = tmp_path / "child.py"
     child.write_text("import time; time.sleep(60)")
     monkeypatch.setattr(script, "__file__", str(child))
     start = time.monotonic()
-    assert script.shard(0, [0, 1], script.parsed([]), start + 0.5) == []
+    assert script.checked([record, record], [0], start + 0.5) == []
     assert time.monotonic() - start < 10
 
 

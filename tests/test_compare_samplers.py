@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG002 (stand-ins take what the real ones do)
 
-import importlib
 import itertools
 import json
 import math
@@ -19,20 +18,13 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 VALUES = {"BLOCK": (16, 32, 64, 128, 256), "ORDER": ("row", "column"), "num_warps": (1, 2, 4, 8), "num_stages": (1, 2, 3, 4)}  # fmt: skip
 
 
-@pytest.fixture
-def script(monkeypatch):
-    """Import a script by name, its siblings beside it."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
-
-
 def time_us(block, order, warps, stages):
     """Best at 64, row, 4, 3."""
     far = abs(math.log2(block / 64)) + abs(math.log2(warps / 4)) + 0.3 * abs(stages - 3)
     return 100.0 * (1 + 0.2 * far + 0.25 * (order != "row"))
 
 
-def landscape(script, name="kb81", *, keep=bool, kernel="made"):
+def landscape(scripts, name="kb81", *, keep=bool, kernel="made"):
     """A kernel of 160 configs: 256 with one warp spills, and `keep` says what is recorded."""
     (entry,) = [entry for entry in load_suite("kernelbench") if entry.id == name]
     configs = [config for config in itertools.product(*VALUES.values()) if keep(config)]
@@ -40,22 +32,22 @@ def landscape(script, name="kb81", *, keep=bool, kernel="made"):
         (*config, "spilled" if (config[0], config[2]) == (256, 1) else time_us(*config)) for config in configs
     ]
     versions = dict.fromkeys(("triton", "torch", "cudnn", "driver"), "1")
-    return script("landscapes").Landscape(
+    return scripts("landscapes").Landscape(
         name, kernel, "", entry.problem("float32", "tf32"), "h200", versions, "2026-11-20", 200.0, 160,
         (16, "row", 1, 1), VALUES, rows,
     )  # fmt: skip
 
 
-def best_times(script, name, seed, **options):
-    replay = script("sampler_replay")
+def best_times(scripts, name, seed, **options):
+    replay = scripts("sampler_replay")
     given = {"trials": 100, "target": 0.0, "least": 100, **options}
-    return replay.replayed([landscape(script)], replay.SAMPLERS[name], seed, **given).best
+    return replay.replayed([landscape(scripts)], replay.SAMPLERS[name], seed, **given).best
 
 
-def test_a_landscape_survives_its_file(script, tmp_path):
+def test_a_landscape_survives_its_file(scripts, tmp_path):
     """What is written is read again, and the same landscape gives the same bytes."""
-    files = script("landscapes")
-    made = landscape(script)
+    files = scripts("landscapes")
+    made = landscape(scripts)
     path = files.write(made, tmp_path)
     assert path.name == "made-kb81-float32-channels_first.json.gz"
     assert files.read(path) == made
@@ -64,21 +56,21 @@ def test_a_landscape_survives_its_file(script, tmp_path):
 
 
 @pytest.mark.parametrize("outcome", ["melted", -1.0])
-def test_a_foreign_file_is_no_landscape(script, tmp_path, outcome):
+def test_a_foreign_file_is_no_landscape(scripts, tmp_path, outcome):
     """A file that is no landscape, or has an outcome that no trial can have, is refused by name."""
-    files = script("landscapes")
+    files = scripts("landscapes")
     (tmp_path / "no.json.gz").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"no\.json\.gz"):
         files.read(tmp_path / "no.json.gz")
-    wrong = landscape(script)._replace(rows=[(16, "row", 1, 1, outcome)])
+    wrong = landscape(scripts)._replace(rows=[(16, "row", 1, 1, outcome)])
     with pytest.raises(ValueError, match="microseconds or a status"):
         files.read(files.write(wrong, tmp_path))
 
 
-def test_only_what_is_recorded_is_valid(script):
+def test_only_what_is_recorded_is_valid(scripts):
     """A replay is told of recorded configs only, and a recorded failure costs a trial."""
-    files = script("landscapes")
-    made = landscape(script, keep=lambda config: config[1] == "row" or config[0] == 16)
+    files = scripts("landscapes")
+    made = landscape(scripts, keep=lambda config: config[1] == "row" or config[0] == 16)
     space = files.space([made])
     choices = space.at_most(1000)
     assert len(choices) == len(made.rows)
@@ -88,22 +80,22 @@ def test_only_what_is_recorded_is_valid(script):
     assert space.choice("made", {"BLOCK": 64, "ORDER": "column", "num_warps": 4, "num_stages": 3}) is None
 
 
-def test_each_sampler_is_itself(script):
+def test_each_sampler_is_itself(scripts):
     """No two samplers search alike: a row of the table rests on what its name says, not on another's defaults."""
-    replay = script("sampler_replay")
+    replay = scripts("sampler_replay")
     names = [name for name, one in replay.SAMPLERS.items() if not one.slow and not replay.available(one)]
-    runs = {name: tuple(best_times(script, name, 3) + best_times(script, name, 4)) for name in names}
+    runs = {name: tuple(best_times(scripts, name, 3) + best_times(scripts, name, 4)) for name in names}
     assert len(names) >= 8
     assert len(set(runs.values())) == len(names), "two samplers gave the same trials"
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("multivariate", [False, True])
-def test_tpe_is_told_what_to_do(script, multivariate):
+def test_tpe_is_told_what_to_do(scripts, multivariate):
     """TPE's options are given, whatever Optuna's version takes by default: only the multivariate one is sampled jointly."""
     import optuna
 
-    sampler = script("sampler_replay")._tpe(0, multivariate=multivariate)
+    sampler = scripts("sampler_replay")._tpe(0, multivariate=multivariate)
     study = optuna.create_study(sampler=sampler)
     space = {"a": optuna.distributions.IntDistribution(0, 9), "b": optuna.distributions.IntDistribution(0, 9)}
     for _ in range(15):
@@ -112,24 +104,24 @@ def test_tpe_is_told_what_to_do(script, multivariate):
     assert bool(study.ask().relative_params) is multivariate
 
 
-def test_a_replay_repeats_itself(script):
+def test_a_replay_repeats_itself(scripts):
     """The same seed gives the same search, another seed another."""
-    once = best_times(script, "tunedb", 1)
-    assert once == best_times(script, "tunedb", 1)
-    assert once != best_times(script, "tunedb", 2)
+    once = best_times(scripts, "tunedb", 1)
+    assert once == best_times(scripts, "tunedb", 1)
+    assert once != best_times(scripts, "tunedb", 2)
 
 
-def test_a_replay_stops_at_its_target(script):
+def test_a_replay_stops_at_its_target(scripts):
     """A replay ends when the target is reached and the least trials are done, and says when it was reached."""
-    best = best_times(script, "in order", 0, trials=160, target=140.0, least=5)
-    replay = script("sampler_replay").Replay(best)
+    best = best_times(scripts, "in order", 0, trials=160, target=140.0, least=5)
+    replay = scripts("sampler_replay").Replay(best)
     assert replay.reached(140.0) == len(best) > 5
     assert replay.reached(99.0) is None
 
 
-def test_unreached_counts_as_the_most(script):
+def test_unreached_counts_as_the_most(scripts):
     """A search that does not get there counts as the most trials, and the table says how many did."""
-    report, replay = script("sampler_report"), script("sampler_replay")
+    report, replay = scripts("sampler_report"), scripts("sampler_replay")
     runs = {"one": report.Run((100.0, 400.0), {"tunedb": [replay.Replay([200.0, 101.0])], "random": [replay.Replay([400.0, 200.0])]})}  # fmt: skip
     ours, other = report.table(runs, ["tunedb", "random"], near=0.98, trials=50)
     assert (ours.name, ours.median, ours.reached) == ("tunedb", 2, 1.0)
@@ -138,9 +130,9 @@ def test_unreached_counts_as_the_most(script):
     assert other.against[0] == pytest.approx(25.0)
 
 
-def test_what_a_field_is_worth(script):
+def test_what_a_field_is_worth(scripts):
     """Holding a field to a value costs what its best config does, and values that never win are named."""
-    worth = script("sampler_report").dimensions([landscape(script), landscape(script, "kb79")])
+    worth = scripts("sampler_report").dimensions([landscape(scripts), landscape(scripts, "kb79")])
     order = worth["made.ORDER"]
     assert order.fixed == ("row", 1.0, 1.0)
     assert order.never == ["column"]
@@ -149,14 +141,14 @@ def test_what_a_field_is_worth(script):
     assert worth["made.num_warps"].never == [1, 2, 8]
 
 
-def test_the_comparison_ends_as_it_says(script, monkeypatch, tmp_path, capsys):
+def test_the_comparison_ends_as_it_says(scripts, monkeypatch, tmp_path, capsys):
     """One command turns landscapes into a page, a plot and a last line; too sparse ones are left out by name."""
-    files = script("landscapes")
-    paths = [files.write(landscape(script), tmp_path)]
+    files = scripts("landscapes")
+    paths = [files.write(landscape(scripts), tmp_path)]
     paths.append(
         files.write(
             landscape(
-                script, "kb79", keep=lambda config: config[0] == config[3] == 16 or config[2:] == (4, 4)
+                scripts, "kb79", keep=lambda config: config[0] == config[3] == 16 or config[2:] == (4, 4)
             ),
             tmp_path,
         )
@@ -164,7 +156,7 @@ def test_the_comparison_ends_as_it_says(script, monkeypatch, tmp_path, capsys):
     out = tmp_path / "samplers.md"
     command = ["compare_samplers.py", *map(str, paths), "--out", str(out), "--seeds", "2", "--jobs", "1", "--samplers", "tunedb,random"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", command)
-    assert script("compare_samplers").main() == 0
+    assert scripts("compare_samplers").main() == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (said["landscapes"], said["left_out"]) == (1, 1)
     assert set(said["samplers"]) == {"tunedb", "random"}
@@ -175,10 +167,10 @@ def test_the_comparison_ends_as_it_says(script, monkeypatch, tmp_path, capsys):
     assert out.with_suffix(".svg").read_text().startswith("<svg")
     monkeypatch.setattr(sys, "argv", ["compare_samplers.py", str(paths[1])])
     with pytest.raises(SystemExit, match="20%"):
-        script("compare_samplers").main()
+        scripts("compare_samplers").main()
 
 
-def test_conversion_keeps_every_line(script, tmp_path):
+def test_conversion_keeps_every_line(scripts, tmp_path):
     """Lines of another run become landscapes: a failure by its status, values in the kernel's order, no hash."""
     config = {"PHASE": "slow", "ORDER": "rows", "BLOCK_W": 128, "BLOCK_N": 1, "num_warps": 4}
     key = ["kb79", "float32", "channels_first", "direct"]
@@ -190,11 +182,11 @@ def test_conversion_keeps_every_line(script, tmp_path):
     path = tmp_path / "runs.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     versions = dict.fromkeys(("triton", "torch", "cudnn", "driver"), "")
-    (found,) = script("landscape_jsonl").converted([path], "kernelbench", "h200", "2026-11-20", versions)
+    (found,) = scripts("landscape_jsonl").converted([path], "kernelbench", "h200", "2026-11-20", versions)
     assert found.rows == [("slow", "rows", 128, 1, 4, 321.99), ("slow", "rows", 64, 1, 4, "wrong")]
     assert found.values["BLOCK_W"] == (64, 128)
     assert found.kernel_hash == ""
-    assert script("landscapes").read(script("landscapes").write(found, tmp_path)) == found
+    assert scripts("landscapes").read(scripts("landscapes").write(found, tmp_path)) == found
 
 
 class Runner:
@@ -238,9 +230,9 @@ class Pool:
         pass
 
 
-def test_recording(script, monkeypatch, tmp_path):
+def test_recording(scripts, monkeypatch, tmp_path):
     """A recording has each config once, timed or with its status, and goes on where an earlier one ended."""
-    record = script("record_landscape")
+    record = scripts("record_landscape")
     monkeypatch.setattr("tunedb.runner.Runner", Runner)
     monkeypatch.setattr("tunedb.pool.CompilePool", Pool)
     command = ["direct", "--only", "kb81", "--fix", "PHASE=slow", "--out", str(tmp_path)]
@@ -251,7 +243,7 @@ def test_recording(script, monkeypatch, tmp_path):
         task = record.planned(item, arguments)
         found = record.record([task], [0, 1], tmp_path, record.time.monotonic() + 60)
         (path,) = tmp_path.glob("*.json.gz")
-        return task, found, script("landscapes").read(path)
+        return task, found, scripts("landscapes").read(path)
 
     task, found, part = recorded("--count", "20")
     assert found == {0: 20}
@@ -266,8 +258,8 @@ def test_recording(script, monkeypatch, tmp_path):
         assert row[-1] == ("spilled" if row[4] == 8 else row[2])
 
 
-def test_a_field_is_held_to_known_values(script):
+def test_a_field_is_held_to_known_values(scripts):
     """Holding an unknown field, or to values that it does not have, ends with the fields that there are."""
     with pytest.raises(SystemExit, match=r"BLOCK_W=16\|32"):
-        script("record_landscape").narrowed({"BLOCK_W": (16, 32)}, ["BLOCK_M=16"])
-    assert script("record_landscape").narrowed({"BLOCK_W": (16, 32)}, ["BLOCK_W=32"]) == {"BLOCK_W": (32,)}
+        scripts("record_landscape").narrowed({"BLOCK_W": (16, 32)}, ["BLOCK_M=16"])
+    assert scripts("record_landscape").narrowed({"BLOCK_W": (16, 32)}, ["BLOCK_W=32"]) == {"BLOCK_W": (32,)}

@@ -1,18 +1,6 @@
 """Work dealt out to one process a GPU: what a dying or hanging process costs."""
 
-import importlib
 import time
-from pathlib import Path
-
-import pytest
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Import a script by name, its siblings beside it."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
-    return importlib.import_module
-
 
 CHILD = """
 import json, sys
@@ -27,16 +15,16 @@ for index in left:
 """
 
 
-def test_a_child_that_dies_costs_one_answer(script, tmp_path):
+def test_a_child_that_dies_costs_one_answer(scripts, tmp_path):
     """A child that dies is replaced: what it was at is told as died, those before and after are answered."""
     child = tmp_path / "child.py"
     child.write_text(CHILD)
-    found = script("gpu_shards").dealt([str(child), "--x"], [4, 1, 2, 0], [0], time.monotonic() + 60)
+    found = scripts("gpu_shards").dealt([str(child), "--x"], [4, 1, 2, 0], [0], time.monotonic() + 60)
     assert {index for index, one in found.items() if one.get("said") == "--x"} == {4, 2, 0}
     assert found[1] == {"index": 1, "died": "the process ended with exit status 3"}
 
 
-def test_work_is_dealt_to_all_gpus(script, tmp_path, monkeypatch):
+def test_work_is_dealt_to_all_gpus(scripts, tmp_path, monkeypatch):
     """Each GPU has a process that sees only it, and the dearest pieces are spread over them."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     child = tmp_path / "child.py"
@@ -45,14 +33,14 @@ def test_work_is_dealt_to_all_gpus(script, tmp_path, monkeypatch):
         "for index in sys.argv[-1].split(','):\n"
         "    print(json.dumps({'index': int(index), 'gpu': os.environ['CUDA_VISIBLE_DEVICES']}))\n"
     )
-    found = script("gpu_shards").dealt([str(child)], [3, 0, 2, 1], [0, 5], time.monotonic() + 60)
+    found = scripts("gpu_shards").dealt([str(child)], [3, 0, 2, 1], [0, 5], time.monotonic() + 60)
     assert {index: one["gpu"] for index, one in found.items()} == {3: "0", 2: "0", 0: "5", 1: "5"}
 
 
-def test_the_time_box_ends_a_hanging_child(script, tmp_path):
+def test_the_time_box_ends_a_hanging_child(scripts, tmp_path):
     """A child that hangs is ended with the time box, and its work stays unanswered."""
     child = tmp_path / "child.py"
     child.write_text("import time; time.sleep(60)")
     start = time.monotonic()
-    assert script("gpu_shards").dealt([str(child)], [0, 1], [0], start + 0.5) == {}
+    assert scripts("gpu_shards").dealt([str(child)], [0, 1], [0], start + 0.5) == {}
     assert time.monotonic() - start < 10

@@ -1,6 +1,6 @@
 """What is to be computed: one type for six operations, always with three spatial dimensions."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tunedb.errors import ProblemError
 
@@ -126,6 +126,17 @@ class Problem(NamedTuple):
     @property
     def output_shape(self) -> tuple[int, ...]:
         return (self.n, self.c_out, *self.out_extents[3 - self.rank :])
+
+    @property
+    def torch_sizes(self) -> dict[str, Any]:
+        """Stride, padding and the like by name, as torch's function of that operation takes them."""
+        lead = slice(3 - self.rank, None)
+        sizes: dict[str, Any] = {
+            name: getattr(self, name)[lead] for name in ("stride", "padding", "dilation")
+        }
+        if self.transposed:
+            sizes["output_padding"] = self.output_padding[lead]
+        return {**sizes, "groups": self.groups}
 
     @property
     def flops(self) -> int:
