@@ -43,15 +43,10 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     from torch.nn import functional
 
     function = getattr(functional, problem.op)
-    lead = 3 - problem.rank
-    stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
-    output_padding, groups = problem.output_padding[lead:], problem.groups
+    sizes = problem.torch_sizes
 
     def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":
-        if problem.transposed:
-            result = function(x, weight, bias, stride, padding, output_padding, groups, dilation)
-        else:
-            result = function(x, weight, bias, stride, padding, dilation, groups)
+        result = function(x, weight, bias, **sizes)
         return result if out is None else out.copy_(result)
 
     return run

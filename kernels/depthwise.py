@@ -8,7 +8,8 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels import window
-from tunedb.kernels.geometry import Axis, axes, constants, first_tap, phase_lengths, shape_flaw
+from tunedb.kernels.bounds import shape_flaw
+from tunedb.kernels.geometry import Axis, axes, constants, first_tap, phase_lengths
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import divisor, place
 from tunedb.kernels.window import add_plane, store_row
@@ -22,7 +23,7 @@ from tunedb.weights import tap_major
 
 OPS = ALL_OPS
 UNROLL_LIMIT = 128  # taps in a row of the code: more are larger than the instruction cache
-SUMS_LIMIT = 1536  # multiply-adds in the code
+SUMS_LIMIT = 768  # multiply-adds in the code: more take long to compile and never won
 REGISTER_LIMIT = 144  # of a thread's 255, by an estimate that leaves out addresses
 
 

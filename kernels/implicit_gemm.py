@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import triton
-from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths, phases, shape_flaw
+from tunedb.kernels.bounds import shape_flaw, shared_flaw, tile_flaw
+from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths, phases
 from tunedb.kernels.implicit_gemm_jit import implicit_gemm
 from tunedb.kernels.precision import dots, worth_trying
 
@@ -26,7 +27,7 @@ class Config(NamedTuple):
     """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
 
     LOOP: str  # "taps": channels inside taps; "channels": taps inside, whose inputs L1 may keep; "flat": one axis of both
-    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); "mask": slow, the width's taps masked
+    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); masks in place of phases: "row", "mask"
     ORDER: str  # of tiles (tiles.tile_order)
     SWAP: int  # 1: the accumulator is [channels, positions]
     BLOCK_R: int
@@ -48,7 +49,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     columns_there = min(256, triton.next_power_of_2(width))
     phases_of_grid: tuple[str, ...] = ("slow",)
     if problem.transposed and max(problem.stride) > 1:
-        phases_of_grid = ("fast", "slow", "axis", "mask")
+        phases_of_grid = ("fast", "slow", "axis", "row")
     elif problem.groups > 1:
         phases_of_grid = ("fast", "slow", "axis")
     rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
@@ -78,13 +79,11 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     block_m = config.BLOCK_R * config.BLOCK_W
     names = {
         "LOOP": ("taps", "channels", "flat"),
-        "PHASE": ("fast", "slow", "axis", "mask"),
+        "PHASE": ("fast", "slow", "axis", "row", "mask"),
         "ORDER": ("m", "n", "swizzle"),
     }
     if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "DOT": dots(problem)}):
         return flaw
-    if not 16 <= block_m <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
-        return f"tl.dot needs 16 to 512 positions and 16 to 256 channels a tile, but they are {block_m}, {config.BLOCK_N} and {config.BLOCK_K}"
     if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
@@ -92,13 +91,11 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     most = 128 if problem.dtype != "float32" or config.DOT == "tf32" else 64
     if not 4 <= block_m * config.BLOCK_N // threads <= most:
         return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
-    if max(block_m, config.BLOCK_N) * config.BLOCK_K // threads > (32 if config.LOOP == "flat" else 64):
-        return f"{config.num_warps} warps are too few to load tiles of {block_m} and {config.BLOCK_N} by {config.BLOCK_K}"
-    # cp.async keeps stages - 1 tiles in flight; the wgmma pipeline of sm_90 keeps them all.
-    stages = config.num_stages if device.capability >= 90 else max(config.num_stages - 1, 1)
-    shared = stages * (block_m + config.BLOCK_N) * config.BLOCK_K * ITEM_BYTES[problem.dtype]
-    if shared > device.shared_block:
-        return f"{config.num_stages} stages need {shared} bytes of shared memory, but a block has {device.shared_block}"
+    most = 32 if config.LOOP == "flat" else 64
+    if flaw := tile_flaw(config.num_warps, block_m, config.BLOCK_N, config.BLOCK_K, most=most):
+        return flaw
+    if flaw := shared_flaw(problem, device, config.num_stages, (block_m + config.BLOCK_N) * config.BLOCK_K):
+        return flaw
     return launch_flaw(problem, _grid(problem, config))
 
 
@@ -177,9 +174,11 @@ def work(problem: Problem, config: Config) -> Work:
 
 
 def _geometry(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
+    if config.PHASE == "mask":
+        return axes(problem, masked=True)
     depth, height, width = axes(problem)
     # Without phases a row leaves in whole sectors, for as many times the products as the width's stride.
-    return depth, height, axes(problem, masked=True)[2] if config.PHASE == "mask" else width
+    return depth, height, axes(problem, masked=True)[2] if config.PHASE == "row" else width
 
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ def implicit_gemm(
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_IN: tl.constexpr, C_OUT: tl.constexpr, GROUPS: tl.constexpr, ROW: tl.constexpr,
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr,
-    HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
+    HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr, EVEN_IN: tl.constexpr, EVEN_OUT: tl.constexpr,
     LOOP: tl.constexpr, PHASE: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr,
     BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     DOT: tl.constexpr,
@@ -36,6 +36,8 @@ def implicit_gemm(
     # Axis of the positions and of the channels in the operand tiles and in the accumulator.
     M: tl.constexpr = 1 if SWAP else 0
     C: tl.constexpr = 0 if SWAP else 1
+    in_w = in_w // EVEN_IN * EVEN_IN
+    out_w = out_w // EVEN_OUT * EVEN_OUT
     if LARGE:
         in_w = in_w.to(tl.int64)  # every offset has it as a factor
         out_w = out_w.to(tl.int64)

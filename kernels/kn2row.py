@@ -6,10 +6,10 @@ the tap, and a strided row leaves in one piece, its phases interleaved.
 """
 
 from collections.abc import Callable
-from math import gcd
 from typing import NamedTuple
 
-from tunedb.kernels.geometry import axes, constants, shape_flaw
+from tunedb.kernels.bounds import shape_flaw, shared_flaw, tile_flaw
+from tunedb.kernels.geometry import axes, constants
 from tunedb.kernels.kn2row_jit import Width, kn2row
 from tunedb.kernels.precision import dots, worth_trying
 
@@ -108,8 +108,6 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     }
     if flaw := shape_flaw(config, allowed):
         return flaw
-    if not 16 <= config.BLOCK_M <= 512 or not 16 <= config.BLOCK_N <= 256 or not 16 <= config.BLOCK_K <= 256:
-        return f"a tile must have 16 to 512 positions and 16 to 256 channels, but has {config.BLOCK_M}, {config.BLOCK_N} and {config.BLOCK_K}"
     lead = _lead(width, config)
     if 2 * lead > config.BLOCK_M or lead > pitch(problem, width):
         return f"BLOCK_M {config.BLOCK_M} must be at least twice the {lead} positions that only feed their neighbours, and a row at least those"
@@ -122,22 +120,12 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     owned = config.BLOCK_M * config.BLOCK_N * (config.TAPS + residues) // threads
     if not 4 <= owned <= (208 if problem.dtype != "float32" or config.DOT == "tf32" else 96):
         return f"a thread must keep 4 to 208 sums, but {config.num_warps} warps share {config.BLOCK_M} x {config.BLOCK_N} x {config.TAPS + residues}"
-    if max(config.BLOCK_M, config.BLOCK_N) * config.BLOCK_K // threads > 64:
-        return f"{config.num_warps} warps are too few to load tiles of {config.BLOCK_M} and {config.BLOCK_N} by {config.BLOCK_K}"
-    stages = config.num_stages if device.capability >= 90 else max(config.num_stages - 1, 1)
-    item = ITEM_BYTES[problem.dtype]
-    shared = (
-        stages
-        * (
-            (config.BLOCK_M + config.TAPS * config.BLOCK_N)
-            if config.TAPS
-            else ((width.halo + 1) * config.BLOCK_M + width.taps * config.BLOCK_N)
-        )
-        * config.BLOCK_K
-        * item
-    )
-    if shared > device.shared_block:
-        return f"{config.num_stages} stages need {shared} bytes of shared memory, but a block has {device.shared_block}"
+    if flaw := tile_flaw(config.num_warps, config.BLOCK_M, config.BLOCK_N, config.BLOCK_K):
+        return flaw
+    inputs, weights = (1, config.TAPS) if config.TAPS else (width.halo + 1, width.taps)
+    elements = (inputs * config.BLOCK_M + weights * config.BLOCK_N) * config.BLOCK_K
+    if flaw := shared_flaw(problem, device, config.num_stages, elements):
+        return flaw
     if _rows(problem) * pitch(problem, width) * 8 >= 2**31:
         return "all rows together must have less than 2^28 positions"
     return launch_flaw(problem, _grid(problem, config))
@@ -200,8 +188,6 @@ def signature(problem: Problem, config: Config) -> Signature:
     more = {
         "WIDTH": width,
         "WIDTH_ROW": width_row(problem),
-        "EVEN_IN": gcd(problem.in_w, 16),
-        "EVEN_OUT": gcd(problem.out_extents[2], 16),
     }
     constexprs = {**constants(problem, axes(problem), config), **more}
     return convolution_arguments(problem).signature(

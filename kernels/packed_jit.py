@@ -2,9 +2,10 @@
 
 import triton
 import triton.language as tl
+from tunedb.kernels.packed_store import store_columns, store_residues, store_spans
+from tunedb.kernels.packing import packed_length, packed_strides, spots
 from tunedb.kernels.precision import operand
-from tunedb.kernels.repack import packed_length, packed_strides
-from tunedb.kernels.tiles import place, tile_order
+from tunedb.kernels.tiles import place, tile_at
 
 __all__ = ["packed"]
 
@@ -15,171 +16,142 @@ def packed(
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_OUT: tl.constexpr, GROUPS: tl.constexpr,
     SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, INNER: tl.constexpr, CHANNELS: tl.constexpr,
+    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr, EVEN_ROW: tl.constexpr,
     RUN: tl.constexpr, RUNS: tl.constexpr, WINDOW_ROW: tl.constexpr, WHOLE: tl.constexpr, EVEN_OUT: tl.constexpr,
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
     REPACK: tl.constexpr, SPAN: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    DOT: tl.constexpr,
+    TILES: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """x: packed by repack; w: [GROUPS * C_OUT * SPAN, RUNS, WINDOW_ROW], see weights.window_major."""
-    COLUMNS: tl.constexpr = C_OUT * SPAN
+    STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
+    COLUMNS: tl.constexpr = C_OUT * RES_D.live * RES_H.live * SPAN
     NUM_N: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
     M: tl.constexpr = 1 if SWAP else 0
     C: tl.constexpr = 0 if SWAP else 1
-    # Spans, each an element of the inner axis.
-    num_d = tl.cdiv(out_d, SPAN) if INNER == 0 else out_d
-    num_h = tl.cdiv(out_h, SPAN) if INNER == 1 else out_h
-    num_w = tl.cdiv(out_w, SPAN) if INNER == 2 else out_w
+    # Neighbouring outputs that share a window, on the inner axis; residues share a position of every axis.
+    WIDE_D: tl.constexpr = SPAN if INNER == 0 and not STRIDED else 1
+    WIDE_H: tl.constexpr = SPAN if INNER == 1 and not STRIDED else 1
+    WIDE_W: tl.constexpr = SPAN if INNER == 2 and not STRIDED else 1
+    out_w = out_w // EVEN_ROW * EVEN_ROW
+    num_d = spots(out_d, RES_D, WIDE_D)
+    num_h = spots(out_h, RES_H, WIDE_H)
+    num_w = spots(out_w, RES_W, WIDE_W)
     total = n * num_d * num_h * num_w
-    pid_m, pid_n = tile_order(tl.program_id(0), tl.cdiv(total, BLOCK_M), NUM_N, ORDER)
-    group = tl.program_id(2)
-    # Beyond the end the last window is read again, which needs no mask; it is not stored.
-    spot = tl.minimum(pid_m * BLOCK_M + tl.arange(0, BLOCK_M), total - 1)
-    o_w = spot % num_w
-    o_h = spot // num_w % num_h
-    o_d = spot // (num_w * num_h) % num_d
-    sample = spot // (num_w * num_h * num_d)
+    pid_m, pid_n, group = tile_at(tl.program_id(0), tl.cdiv(tl.cdiv(total, BLOCK_M), TILES), NUM_N, ORDER)
     if REPACK:
-        len_d = packed_length(num_d * SPAN if INNER == 0 else num_d, SIDE_D)
-        len_h = packed_length(num_h * SPAN if INNER == 1 else num_h, SIDE_H)
-        len_w = packed_length(num_w * SPAN if INNER == 2 else num_w, SIDE_W)
+        len_d = packed_length(num_d, SIDE_D, WIDE_D)
+        len_h = packed_length(num_h, SIDE_H, WIDE_H)
+        len_w = packed_length(num_w, SIDE_W, WIDE_W)
     else:
         len_d = in_d
         len_h = in_h
         len_w = in_w
     stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, INNER, CHANNELS)
-    x_ptrs = x_ptr + (group.to(tl.int64) * n + sample) * stride_n  # [BLOCK_M]
-    x_ptrs += o_d * (SIDE_D.step * (SPAN if INNER == 0 else 1) * stride_d)
-    x_ptrs += o_h * (SIDE_H.step * (SPAN if INNER == 1 else 1) * stride_h)
-    x_ptrs += o_w * (SIDE_W.step * (SPAN if INNER == 2 else 1) * stride_w)
-
     offs_k = tl.arange(0, BLOCK_K)
-    offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    column = pid_n * BLOCK_N
+    offs_n = column + tl.arange(0, BLOCK_N)
     n_ok = offs_n < COLUMNS
-    w_ptrs = w_ptr + (group * COLUMNS + offs_n) * (RUNS * WINDOW_ROW)
-    x_tile = place(x_ptrs, M) + place(offs_k, C)
-    w_tile = place(w_ptrs, C) + place(offs_k, M)
-    if SWAP:
-        acc = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
+    w_tile = place(w_ptr + (group * COLUMNS + offs_n) * (RUNS * WINDOW_ROW), C) + place(offs_k, M)
+    plane = out_d * out_h * out_w // EVEN_OUT * EVEN_OUT
+    if LARGE:
+        plane = plane.to(tl.int64)
+    # The same number as total, but with what is known of its factors: a mask that is the same for whole vectors.
+    if (SPAN == 1 or WHOLE) and not STRIDED:
+        total_outputs = n * plane
     else:
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    BLOCKS: tl.constexpr = (RUN + BLOCK_K - 1) // BLOCK_K
-    for step in range(RUNS * BLOCKS):
-        run = step // BLOCKS
-        k = step % BLOCKS * BLOCK_K
-        x_hop = run_offset(run, stride_d, stride_h, stride_w, SIDE_D, SIDE_H, SIDE_W, INNER) + k
-        w_hop = run * WINDOW_ROW + k
-        if RUN % BLOCK_K:
-            k_ok = k + offs_k < RUN
-            x = tl.load(x_tile + x_hop, mask=place(k_ok, C), other=0.0)
-            weight = tl.load(w_tile + w_hop, mask=place(n_ok, C) & place(k_ok, M), other=0.0)
-        else:
-            x = tl.load(x_tile + x_hop)
-            weight = tl.load(w_tile + w_hop, mask=place(n_ok, C), other=0.0)
-        x = operand(x, "ieee" if REPACK else DOT)  # rounded when it was packed, as the weights were
-        weight = operand(weight, "ieee")
+        total_outputs = total * SPAN
+    # One flattened loop: the copies of the next tile are under way while a tile is stored.
+    for tile in tl.range(0, TILES, flatten=True):
+        tile_m = pid_m * TILES + tile
+        # Beyond the end the last window is read again, which needs no mask; it is not stored.
+        spot = tl.minimum(tile_m * BLOCK_M + tl.arange(0, BLOCK_M), total - 1)
+        o_w = spot % num_w
+        o_h = spot // num_w % num_h
+        o_d = spot // (num_w * num_h) % num_d
+        sample = spot // (num_w * num_h * num_d)
+        x_ptrs = x_ptr + (group.to(tl.int64) * n + sample) * stride_n  # [BLOCK_M]
+        x_ptrs += o_d * (SIDE_D.step * WIDE_D * stride_d)
+        x_ptrs += o_h * (SIDE_H.step * WIDE_H * stride_h)
+        x_ptrs += o_w * (SIDE_W.step * WIDE_W * stride_w)
+        x_tile = place(x_ptrs, M) + place(offs_k, C)
         if SWAP:
-            acc = tl.dot(weight, x, acc, input_precision=DOT)
+            acc = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
         else:
-            acc = tl.dot(x, weight, acc, input_precision=DOT)
+            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        BLOCKS: tl.constexpr = (RUN + BLOCK_K - 1) // BLOCK_K
+        for step in range(RUNS * BLOCKS):
+            run = step // BLOCKS
+            k = step % BLOCKS * BLOCK_K
+            x_hop = _run_offset(run, stride_d, stride_h, stride_w, SIDE_D, SIDE_H, SIDE_W, INNER) + k
+            w_hop = run * WINDOW_ROW + k
+            if RUN % BLOCK_K:
+                k_ok = k + offs_k < RUN
+                x = tl.load(x_tile + x_hop, mask=place(k_ok, C), other=0.0)
+                weight = tl.load(w_tile + w_hop, mask=place(n_ok, C) & place(k_ok, M), other=0.0)
+            else:
+                x = tl.load(x_tile + x_hop)
+                weight = tl.load(w_tile + w_hop, mask=place(n_ok, C), other=0.0)
+            # Rounded when it was packed, as the weights were.
+            acc = _product(operand(x, "ieee" if REPACK else DOT), operand(weight, "ieee"), acc, SWAP, DOT)
+        _store(
+            y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
+            C_OUT, GROUPS, RES_D, RES_H, RES_W, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, BLOCK_N,
+        )  # fmt: skip
 
-    # Columns of a tile are (output of the span, channel) in channels_last, (channel, output of the span) in
-    # channels_first: the order of memory in both.
+
+@triton.jit
+def _store(
+    y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
+    C_OUT: tl.constexpr, GROUPS: tl.constexpr, RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr,
+    INNER: tl.constexpr, SPAN: tl.constexpr, WHOLE: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+    SWAP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Add the bias to a tile whose first column is given, and store it."""
+    STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
+    M: tl.constexpr = 1 if SWAP else 0
+    C: tl.constexpr = 0 if SWAP else 1
+    offs_n = column + tl.arange(0, BLOCK_N)
+    n_ok = offs_n < C_OUT * RES_D.live * RES_H.live * SPAN
+    # Columns are (output of the span, channel) in channels_last, (channel, output of the span) in channels_first: the
+    # order of memory in both.
     if CHANNELS_LAST:
         channel = offs_n % C_OUT
         along = offs_n // C_OUT
     else:
-        channel = offs_n // SPAN
+        channel = offs_n // (SPAN * RES_D.live * RES_H.live)
         along = offs_n % SPAN
     if HAS_BIAS:
         acc += place(tl.load(b_ptr + group * C_OUT + channel, mask=n_ok, other=0.0).to(tl.float32), C)
-    plane = out_d * out_h * out_w // EVEN_OUT * EVEN_OUT
-    if LARGE:
-        plane = plane.to(tl.int64)
-    if CHANNELS_LAST or SPAN == 1 or INNER != 2:
-        _store_columns(
-            y_ptr, acc, pid_m, total, num_d, num_h, num_w, group * C_OUT + channel, along, offs_n, n_ok,
+    if STRIDED:
+        store_residues(
+            y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, offs_n, n_ok, out_d, out_h, out_w, plane,
+            GROUPS * C_OUT, C_OUT, RES_D, RES_H, RES_W, SPAN, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, BLOCK_N, M, C,
+        )  # fmt: skip
+    elif CHANNELS_LAST or SPAN == 1 or INNER != 2:
+        store_columns(
+            y_ptr, acc, tile_m, total_outputs if SPAN == 1 else total, num_d, num_h, num_w, group * C_OUT + channel, along, offs_n, n_ok,
             out_d, out_h, out_w, plane, GROUPS * C_OUT, C_OUT, WHOLE, CHANNELS_LAST, SPAN, INNER, BLOCK_M, M, C,
         )  # fmt: skip
     else:
-        # The outputs of a span move beside each other before the store.
-        if not SWAP:
-            acc = tl.trans(acc)
-        tile = tl.reshape(acc, (BLOCK_N // SPAN, SPAN, BLOCK_M))
-        tile = tl.reshape(tl.permute(tile, (0, 2, 1)), (BLOCK_N // SPAN, BLOCK_M * SPAN))
-        first = pid_n * (BLOCK_N // SPAN) + tl.arange(0, BLOCK_N // SPAN)
-        output = pid_m * (BLOCK_M * SPAN) + tl.arange(
-            0, BLOCK_M * SPAN
-        )  # among all outputs of a channel, spans whole
-        if WHOLE:
-            y_ptrs = y_ptr + (output // plane).to(tl.int64) * (GROUPS * C_OUT) * plane + output % plane
-            ok = output < total * SPAN
-        else:
-            row = output // (num_w * SPAN)
-            col = output % (num_w * SPAN)
-            rows = num_d * num_h
-            y_ptrs = (
-                y_ptr + (row // rows).to(tl.int64) * (GROUPS * C_OUT) * plane + (row % rows) * out_w + col
-            )
-            ok = (output < total * SPAN) & (col < out_w)
-        tl.store(
-            y_ptrs[None, :] + (group * C_OUT + first)[:, None] * plane,
-            tile.to(y_ptr.dtype.element_ty),
-            mask=ok[None, :] & (first < C_OUT)[:, None],
-        )
+        store_spans(
+            y_ptr, acc, tile_m, column, group, total_outputs, num_d, num_h, num_w, out_w, plane,
+            GROUPS * C_OUT, C_OUT, WHOLE, SPAN, SWAP, BLOCK_M, BLOCK_N,
+        )  # fmt: skip
 
 
 @triton.jit
-def _store_columns(
-    y_ptr, acc, pid_m, total, num_d, num_h, num_w, c_out, along, column, n_ok, out_d, out_h, out_w, plane,
-    ALL_OUT: tl.constexpr, C_OUT: tl.constexpr, WHOLE: tl.constexpr, CHANNELS_LAST: tl.constexpr, SPAN: tl.constexpr, INNER: tl.constexpr,
-    BLOCK_M: tl.constexpr, M: tl.constexpr, C: tl.constexpr,
-):  # fmt: skip
-    """Store a tile as it is: columns of one output each, or runs of whole spans in channels_last."""
-    position = pid_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    ok = place(position < total, M) & place(n_ok, C)
-    if SPAN == 1:
-        # Spans are outputs: their numbers are already those of memory.
-        if CHANNELS_LAST:
-            y_ptrs = place(y_ptr + position.to(tl.int64) * ALL_OUT, M) + place(c_out, C)
-        else:
-            y_ptrs = y_ptr + (position // plane).to(tl.int64) * ALL_OUT * plane + position % plane
-            y_ptrs = place(y_ptrs, M) + place(c_out * plane, C)
+def _product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
+    """Add a tile's product to an accumulator of either orientation."""
+    if SWAP:
+        acc = tl.dot(weight, x, acc, input_precision=DOT)
     else:
-        o_w = position % num_w
-        o_h = position // num_w % num_h
-        o_d = position // (num_w * num_h) % num_d
-        sample = position // (num_w * num_h * num_d)
-        if INNER == 0:
-            o_d = o_d * SPAN
-            inside = place(o_d, M) + place(along, C) < out_d
-            hop = along * (out_h * out_w)
-        elif INNER == 1:
-            o_h = o_h * SPAN
-            inside = place(o_h, M) + place(along, C) < out_h
-            hop = along * out_w
-        else:
-            o_w = o_w * SPAN
-            inside = place(o_w, M) + place(along, C) < out_w
-            hop = along
-        if not WHOLE:
-            ok = ok & inside
-        output = (o_d * out_h + o_h) * out_w + o_w
-        if CHANNELS_LAST:
-            y_ptrs = y_ptr + (sample.to(tl.int64) * plane + output) * ALL_OUT
-            if INNER == 2 and ALL_OUT == C_OUT:
-                hop = column  # a span is one run of memory
-            else:
-                hop = hop * ALL_OUT + c_out
-            y_ptrs = place(y_ptrs, M) + place(hop, C)
-        else:
-            y_ptrs = y_ptr + sample.to(tl.int64) * ALL_OUT * plane + output
-            y_ptrs = place(y_ptrs, M) + place(hop + c_out * plane, C)
-    tl.store(y_ptrs, acc.to(y_ptr.dtype.element_ty), mask=ok)
+        acc = tl.dot(x, weight, acc, input_precision=DOT)
+    return acc
 
 
 @triton.jit
-def run_offset(
+def _run_offset(
     run, stride_d, stride_h, stride_w,
     SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip

@@ -11,6 +11,7 @@ __all__ = [
     "place",
     "rows",
     "split_phase",
+    "tile_at",
     "tile_order",
 ]
 
@@ -53,6 +54,19 @@ def tile_order(inner, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
         pid_m = first_m + local % size_m
         pid_n = local // size_m
     return pid_m, pid_n
+
+
+@triton.jit
+def tile_at(pid, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
+    """Return (pid_m, pid_n, group) of a program on a grid of one axis; groups are slowest, orders as in tile_order."""
+    tiles = num_m * NUM_N
+    group = pid // tiles
+    if ORDER == "m":
+        pid_m = pid % num_m
+        pid_n = pid // num_m % NUM_N
+    else:
+        pid_m, pid_n = tile_order(pid % tiles, num_m, NUM_N, ORDER)
+    return pid_m, pid_n, group
 
 
 @triton.jit

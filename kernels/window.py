@@ -7,7 +7,18 @@ import triton
 import triton.language as tl
 from tunedb.kernels.geometry import Axis, taps_of_phase
 
-__all__ = ["Columns", "Rows", "add_plane", "columns", "registers", "rows", "store_row"]
+__all__ = [
+    "Columns",
+    "Rows",
+    "add_plane",
+    "columns",
+    "join",
+    "load_row",
+    "registers",
+    "rows",
+    "split",
+    "store_row",
+]
 
 Taps = tuple[tuple[int, int], ...]  # (tap of the kernel, index of the input that it multiplies)
 
@@ -88,7 +99,7 @@ def registers(rows: Rows, columns: Columns) -> int:
 
 
 @triton.jit
-def _split(tile, SIZE: tl.constexpr):
+def split(tile, SIZE: tl.constexpr):
     """Return the SIZE slices of a tile along its last axis, each in registers of the thread that loaded it."""
     parts = (tile,)
     for level in tl.static_range(SIZE.bit_length() - 1):
@@ -107,8 +118,8 @@ def _split(tile, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _join(tiles, SIZE: tl.constexpr):
-    """Return SIZE tiles as one with a new last axis; the inverse of _split."""
+def join(tiles, SIZE: tl.constexpr):
+    """Return SIZE tiles as one with a new last axis; the inverse of split."""
     parts = tiles
     for level in tl.static_range(SIZE.bit_length() - 1):
         joined = ()
@@ -120,7 +131,7 @@ def _join(tiles, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
+def load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
     """Return the columns of one input row that a tile needs, as a tuple of tiles, zero outside the input.
 
     x_ptrs, ok: the tile's pointers and mask, at each thread's first column `col`, whose size is 1 along channels.
@@ -144,7 +155,7 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
         real = ok[:, :, None] & (at < in_w)
         if FIRST < 0:
             real = real & (at >= 0)
-        parts = _split(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
+        parts = split(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
     return parts
 
 
@@ -167,7 +178,7 @@ def add_plane(
         for f in tl.static_range(len(ROWS.fresh[r])):
             row = i_h + ROWS.fresh[r][f]
             ok = c_ok & (plane_ok & (row >= 0) & (row < in_h))
-            window += _load_row(
+            window += load_row(
                 x_ptrs + (i_d * in_h + row) * in_w * STRIDE_XS, col, ok, in_w, STRIDE_XS, COLUMNS
             )
         for v in tl.static_range(WIDTH):
@@ -184,15 +195,15 @@ def add_plane(
 
 @triton.jit
 def store_row(y_ptrs, o_w, ok, out_w, acc, r, STRIDE: tl.constexpr, WIDTH: tl.constexpr):
-    """Store row r of the sums: as whole vectors where columns are neighbours in memory and a power of two."""
-    if WIDTH & (WIDTH - 1) == 0 and WIDTH > 1 and STRIDE == 1:
-        row = ()
-        for v in tl.static_range(WIDTH):
-            row += (acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty),)
-        hop = tl.arange(0, WIDTH)[None, None, :]
-        real = ok[:, :, None] & (o_w[:, :, None] + hop < out_w)
-        tl.store(y_ptrs[:, :, None] + hop, _join(row, WIDTH), mask=real)
-    else:
-        for v in tl.static_range(WIDTH):
-            value = acc[r * WIDTH + v].to(y_ptrs.dtype.element_ty)
-            tl.store(y_ptrs + v * STRIDE, value, mask=ok & (o_w + v < out_w))
+    """Store row r of the sums: in vectors as long as divide its columns, where these are neighbours in memory."""
+    SIZE: tl.constexpr = WIDTH & -WIDTH if STRIDE == 1 else 1
+    for first in tl.static_range(0, WIDTH, SIZE):
+        columns = ()
+        for v in tl.static_range(SIZE):
+            columns += (acc[r * WIDTH + first + v].to(y_ptrs.dtype.element_ty),)
+        if SIZE > 1:
+            hop = first + tl.arange(0, SIZE)[None, None, :]
+            real = ok[:, :, None] & (o_w[:, :, None] + hop < out_w)
+            tl.store(y_ptrs[:, :, None] + hop, join(columns, SIZE), mask=real)
+        else:
+            tl.store(y_ptrs + first * STRIDE, columns[0], mask=ok & (o_w + first < out_w))

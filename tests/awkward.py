@@ -102,6 +102,26 @@ AWKWARD = {
     "dilation equal to stride": problem(
         "conv_transpose2d", c=(4, 3), extents=(4, 5), k=3, s=2, p=1, d=2, bias=1
     ),
+    "three of four residues without taps": problem(
+        "conv_transpose1d", n=2, c=(9, 8), extents=13, k=5, s=4, p=3, d=4, bias=1, **HALF
+    ),
+    "residues without taps in 3-D, last": problem(
+        "conv_transpose3d",
+        c=(8, 12),
+        extents=(3, 2, 4),
+        k=(2, 3, 3),
+        s=(3, 2, 4),
+        p=1,
+        d=(3, 2, 2),
+        bias=1,
+        **LAST,
+    ),
+    "short rows as one": problem(
+        "conv3d", n=2, c=(3, 20), extents=(5, 9, 6), k=(3, 3, 1), d=(1, 2, 1), bias=1
+    ),
+    "short rows as one, transposed": problem(
+        "conv_transpose2d", c=(5, 6), extents=(7, 5), k=(4, 1), bias=1, precision="ieee"
+    ),
     "stride beyond the output": problem(
         "conv_transpose3d", c=(2, 3), extents=(2, 1, 3), k=(1, 2, 2), s=(1, 3, 2), p=(0, 1, 0), d=(1, 3, 2)
     ),

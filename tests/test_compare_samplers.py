@@ -172,19 +172,19 @@ def test_the_comparison_ends_as_it_says(scripts, monkeypatch, tmp_path, capsys):
 
 def test_conversion_keeps_every_line(scripts, tmp_path):
     """Lines of another run become landscapes: a failure by its status, values in the kernel's order, no hash."""
-    config = {"PHASE": "slow", "ORDER": "rows", "BLOCK_W": 128, "BLOCK_N": 1, "num_warps": 4}
+    config = {"COLS": 4, "BLOCK_N": 1, "num_warps": 4}
     key = ["kb79", "float32", "channels_first", "direct"]
     lines = [
         [*key, json.dumps(config), 321.98765, "ok", 1e-7, 32, 0],
-        [*key, json.dumps({**config, "BLOCK_W": 64}), None, "spilled"],
-        [*key, json.dumps({**config, "BLOCK_W": 64}), None, "wrong", 1.0, 32, 0],
+        [*key, json.dumps({**config, "COLS": 2}), None, "spilled"],
+        [*key, json.dumps({**config, "COLS": 2}), None, "wrong", 1.0, 32, 0],
     ]
     path = tmp_path / "runs.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     versions = dict.fromkeys(("triton", "torch", "cudnn", "driver"), "")
     (found,) = scripts("landscape_jsonl").converted([path], "kernelbench", "h200", "2026-11-20", versions)
-    assert found.rows == [("slow", "rows", 128, 1, 4, 321.99), ("slow", "rows", 64, 1, 4, "wrong")]
-    assert found.values["BLOCK_W"] == (64, 128)
+    assert found.rows == [(4, 1, 4, 321.99), (2, 1, 4, "wrong")]
+    assert found.values["COLS"] == (2, 4)
     assert found.kernel_hash == ""
     assert scripts("landscapes").read(scripts("landscapes").write(found, tmp_path)) == found
 
@@ -199,7 +199,7 @@ class Runner:
         return Prepared(50.0, 1e-7)
 
     def trial(self, kernel, config):
-        return Measurement("ok", time_us=float(json.loads(config)["BLOCK_W"]))
+        return Measurement("ok", time_us=float(json.loads(config)["BLOCK_N"]))
 
     def close(self):
         pass
@@ -235,7 +235,7 @@ def test_recording(scripts, monkeypatch, tmp_path):
     record = scripts("record_landscape")
     monkeypatch.setattr("tunedb.runner.Runner", Runner)
     monkeypatch.setattr("tunedb.pool.CompilePool", Pool)
-    command = ["direct", "--only", "kb81", "--fix", "PHASE=slow", "--out", str(tmp_path)]
+    command = ["direct", "--only", "kb81", "--fix", "COLS=2", "--out", str(tmp_path)]
     (item,) = record.wanted("kernelbench", "float32", "channels_first", "kb81")
 
     def recorded(*more):
@@ -245,17 +245,17 @@ def test_recording(scripts, monkeypatch, tmp_path):
         (path,) = tmp_path.glob("*.json.gz")
         return task, found, scripts("landscapes").read(path)
 
-    task, found, part = recorded("--count", "20")
-    assert found == {0: 20}
-    assert len(part.rows) == len({row[:-1] for row in part.rows}) == 20
+    task, found, part = recorded("--count", "10")
+    assert found == {0: 10}
+    assert len(part.rows) == len({row[:-1] for row in part.rows}) == 10
     task, found, whole = recorded()
     assert found == {0: len(task.configs)}
-    assert whole.rows[:20] == part.rows
+    assert whole.rows[:10] == part.rows
     assert len({row[:-1] for row in whole.rows}) == len(whole.rows) == whole.valid
     assert whole.aten_us == 50.0
-    assert whole.values["PHASE"] == ("slow",)
+    assert whole.values["COLS"] == (2,)
     for row in whole.rows:
-        assert row[-1] == ("spilled" if row[4] == 8 else row[2])
+        assert row[-1] == ("spilled" if row[2] == 8 else row[1])
 
 
 def test_a_field_is_held_to_known_values(scripts):

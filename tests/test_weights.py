@@ -60,6 +60,20 @@ def test_k_major(given_problem):
     assert not packed[:, taps * channels :].any()
 
 
+@pytest.mark.parametrize("op", ["conv2d", "conv_transpose2d"])
+def test_column_major(op):
+    """Every weight is at its group, tap, input channel and output channel, and all else is zero."""
+    given = problem(op, c=(6, 10), extents=8, k=(2, 3), groups=2)
+    weight = torch.randn(given.weight_shape)
+    packed = module.column_major(given, rows=4, row=8)(weight)
+    assert packed.shape == (2, 6, 4, 8)
+    for group, i, o, tap in itertools.product(range(2), range(3), range(5), range(6)):
+        first = (group * 3 + i, o) if given.transposed else (group * 5 + o, i)
+        assert packed[group, tap, i, o] == weight[(*first, tap // 3, tap % 3)]
+    assert packed[:, :, 3:].abs().max() == 0
+    assert packed[..., 5:].abs().max() == 0
+
+
 @pytest.mark.parametrize("given_problem", SHAPES, ids=lambda one: f"{one.op}-{one.groups}")
 def test_row_length(given_problem):
     """A row has room for its taps and channels, starts on 32 bytes or more, and wastes less than that."""

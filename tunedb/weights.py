@@ -1,8 +1,9 @@
 """Weights laid out for the kernels, packed once for each weight tensor."""
 
+import itertools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.problem import Problem
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Packer",
+    "column_major",
     "k_major",
     "row_length",
     "tap_major",
@@ -154,7 +156,7 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
     padded input channels of a group. A window serves `span` outputs along that axis: the rows of an output have its
     weights at its own place in the window and zeros elsewhere. Rows are (group, output of the span, channel) in
     channels_last and (group, channel, output of the span) in channels_first. Transposed problems (of stride 1) have
-    their taps reversed.
+    their taps reversed. `rounded` as in k_major.
     """
     import torch
 
@@ -187,6 +189,60 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
     return Packer(pack)
 
 
+def residue_major(
+    problem: Problem,
+    residues: "Sequence[tuple[int, int, int]]",
+    sides: "Sequence[tuple[int, int, int, int]]",
+    channels: int,
+    span: int,
+    *,
+    rounded: bool,
+) -> Packer:
+    """Return a packer to [c_out * live residues, runs, window_row] for a strided transposed problem.
+
+    For depth, height and width `residues` are (live, gap, first) and `sides` (window length, …, lead) as in
+    kernels/packing.py: output residue r = first + gap * q meets weight k at the window's place
+    (r + padding - k * dilation) / stride + lead, where that is exact; elsewhere there are zeros. Rows are (group, channel,
+    depth, height and width q) in channels_first and (group, q of the three, channel) in channels_last; the width's
+    q are made up to `span`. `rounded` as in k_major.
+    """
+    groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
+    counts = (residues[0][0], residues[1][0], span)
+    places = []  # for each axis: (q, tap, place in the window)
+    for axis, ((length, *_, lead), (live, gap, first)) in enumerate(zip(sides, residues, strict=True)):
+        k, s = problem.kernel[axis], problem.stride[axis]
+        p, d = problem.padding[axis], problem.dilation[axis]
+        if s == 1:
+            places.append([(0, t, k - 1 - t) for t in range(k)])
+        else:
+            exact = [
+                (q, t, (first + gap * q + p - t * d) // s + lead)
+                for t in range(k)
+                for q in range(live)
+                if (first + gap * q + p - t * d) % s == 0
+            ]
+            places.append(exact)
+        assert all(0 <= place < length for _, _, place in places[-1])
+    lengths = [side[0] for side in sides]
+    # A dilated width is not one run: its taps count among the runs.
+    together = 1 if problem.stride_w == 1 and problem.dilation_w > 1 else lengths[2]
+    run, runs = together * channels, math.prod(lengths) // together
+
+    def pack(weight: "Tensor") -> "Tensor":
+        given = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2)
+        dense = weight.new_zeros(groups, c_out, *counts, *lengths, channels)
+        for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*places):
+            dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = given[..., k_d, k_h, k_w]
+        if problem.layout == "channels_last":
+            dense = dense.permute(0, 2, 3, 4, 1, 5, 6, 7, 8)
+        rows = groups * c_out * math.prod(counts)
+        packed = weight.new_zeros(rows, runs, window_row(run))
+        packed[..., :run] = dense.reshape(rows, runs, run)
+        return nearest_tf32(packed) if rounded else packed
+
+    return Packer(pack)
+
+
 def tap_major(problem: Problem) -> Packer:
     """Return a packer to [taps, c_out] for depthwise weights, whose groups have one input channel."""
     import torch
@@ -196,6 +252,26 @@ def tap_major(problem: Problem) -> Packer:
     def pack(weight: "Tensor") -> "Tensor":
         # A copy even where nothing moves: the user's own weight may start at an address that is not aligned.
         return weight.reshape(problem.c_out, taps).t().clone(memory_format=torch.contiguous_format)
+
+    return Packer(pack)
+
+
+def column_major(problem: Problem, *, rows: int, row: int) -> Packer:
+    """Return a packer to [groups, taps, rows, row]: for every tap the output channels of every input channel of a group.
+
+    `rows` and `row` are the input and output channels of a group, padded with zeros.
+    """
+    taps, groups = math.prod(problem.kernel), problem.groups
+    c_in, c_out = problem.c_in // groups, problem.c_out // groups
+
+    def pack(weight: "Tensor") -> "Tensor":
+        if problem.transposed:
+            ordered = weight.reshape(groups, c_in, c_out, taps).permute(0, 3, 1, 2)
+        else:
+            ordered = weight.reshape(groups, c_out, c_in, taps).permute(0, 3, 2, 1)
+        packed = weight.new_zeros(groups, taps, rows, row)
+        packed[:, :, :c_in, :c_out] = ordered
+        return packed
 
     return Packer(pack)
 

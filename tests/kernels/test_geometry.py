@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 geometry = pytest.importorskip("tunedb.kernels.geometry")
+bounds = pytest.importorskip("tunedb.kernels.bounds")
 
 from awkward import problem  # noqa: E402
 
@@ -246,7 +247,7 @@ def test_constants():
     )
     assert found == {
         "C_IN": 2, "C_OUT": 3, "GROUPS": 3, "ROW": 32, "AXIS_D": "depth", "AXIS_H": "height", "AXIS_W": "width",
-        "HAS_BIAS": 1, "CHANNELS_LAST": 1, "LARGE": 0, "ORDER": "m", "BLOCK_W": 64,
+        "HAS_BIAS": 1, "CHANNELS_LAST": 1, "LARGE": 0, "EVEN_IN": 8, "EVEN_OUT": 2, "ORDER": "m", "BLOCK_W": 64,
     }  # fmt: skip
 
 
@@ -267,4 +268,4 @@ def test_constants():
 )
 def test_shape_flaw(change, why):
     """Blocks, warps, stages and names outside of what any problem allows are refused by their name."""
-    assert geometry.shape_flaw(Config("m", 64, 4, 3)._replace(**change), {"ORDER": ("m", "n")}) == why
+    assert bounds.shape_flaw(Config("m", 64, 4, 3)._replace(**change), {"ORDER": ("m", "n")}) == why
