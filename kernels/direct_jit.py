@@ -94,7 +94,6 @@ def direct(
     y_ptrs = y_ptr + sample.to(tl.int64) * (GROUPS * C_OUT) * out_plane
     if CHANNELS_LAST:
         y_ptrs += ((o_d * out_h + o_h) * out_w + o_w) * (GROUPS * C_OUT) + c_out
-        # Told how far pixels are aligned, Triton stores the channels as vectors.
         _store_pixels(y_ptrs, real, o_w, out_w, acc, C_OUT - pid_n * BLOCK_N, GROUPS * C_OUT, WIDTH, BLOCK_N)
     else:
         y_ptrs += c_out * out_plane + ((o_d * out_h + o_h) * out_w + o_w)

@@ -23,7 +23,7 @@ def packed(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     TILES: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """x: packed by repack; w: [GROUPS * C_OUT * SPAN, RUNS, WINDOW_ROW], see weights.window_major."""
+    """x: packed by repack; w: [GROUPS * C_OUT * SPAN, RUNS, WINDOW_ROW], see weights.window_major and weights.residue_major."""
     STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
     COLUMNS: tl.constexpr = C_OUT * RES_D.live * RES_H.live * SPAN
     NUM_N: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N

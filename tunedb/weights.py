@@ -15,6 +15,7 @@ __all__ = [
     "Packer",
     "column_major",
     "k_major",
+    "residue_major",
     "row_length",
     "tap_major",
     "width_major",
@@ -96,6 +97,14 @@ def _adopt(packed: "Tensor") -> None:
     packed.record_stream(torch.cuda.current_stream(packed.device))
 
 
+def _by_group(problem: Problem, weight: "Tensor") -> "Tensor":
+    """Return a weight as [groups, c_out of a group, c_in of a group, k_d, k_h, k_w], forward or transposed."""
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    if problem.transposed:
+        return weight.reshape(problem.groups, c_in, c_out, *problem.kernel).transpose(1, 2)
+    return weight.reshape(problem.groups, c_out, c_in, *problem.kernel)
+
+
 def row_length(problem: Problem) -> int:
     """Return the elements of a row of a K-major packed weight: taps * input channels of a group, padded."""
     return -(-math.prod(problem.kernel) * (problem.c_in // problem.groups) // ALIGNMENT) * ALIGNMENT
@@ -110,10 +119,7 @@ def k_major(problem: Problem, *, rounded: bool) -> Packer:
     c_in, c_out = problem.c_in // groups, problem.c_out // groups
 
     def pack(weight: "Tensor") -> "Tensor":
-        if problem.transposed:
-            ordered = weight.reshape(groups, c_in, c_out, taps).permute(0, 2, 3, 1)
-        else:
-            ordered = weight.reshape(groups, c_out, c_in, taps).permute(0, 1, 3, 2)
+        ordered = _by_group(problem, weight).flatten(3).permute(0, 1, 3, 2)
         packed = weight.new_zeros(groups * c_out, row)
         packed[:, : taps * c_in] = ordered.reshape(groups * c_out, taps * c_in)
         return nearest_tf32(packed) if rounded else packed
@@ -133,10 +139,7 @@ def width_major(problem: Problem, *, rounded: bool) -> Packer:
     others, k_w = problem.k_d * problem.k_h, problem.k_w
 
     def pack(weight: "Tensor") -> "Tensor":
-        if problem.transposed:
-            ordered = weight.reshape(groups, c_in, c_out, others, k_w).permute(0, 4, 2, 3, 1)
-        else:
-            ordered = weight.reshape(groups, c_out, c_in, others, k_w).permute(0, 4, 1, 3, 2)
+        ordered = _by_group(problem, weight).flatten(3, 4).permute(0, 4, 1, 3, 2)
         packed = weight.new_zeros(groups, k_w, c_out, row)
         packed[..., : others * c_in] = ordered.reshape(groups, k_w, c_out, others * c_in)
         return nearest_tf32(packed) if rounded else packed
@@ -169,10 +172,9 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
         run, runs = channels, math.prod(problem.kernel)
 
     def pack(weight: "Tensor") -> "Tensor":
+        given = _by_group(problem, weight)
         if problem.transposed:
-            given = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2).flip(3, 4, 5)
-        else:
-            given = weight.reshape(groups, c_out, c_in, *problem.kernel)
+            given = given.flip(3, 4, 5)
         ordered = given.permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
         padded = torch.nn.functional.pad(ordered, (0, channels - c_in))
         if span == 1:
@@ -182,9 +184,7 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
                 torch.nn.functional.pad(padded, (0, 0, s * step, (span - 1 - s) * step)) for s in range(span)
             ]
             rows = torch.stack(ahead, 1 if problem.layout == "channels_last" else 2)
-        packed = weight.new_zeros(groups * c_out * span, runs, window_row(run))
-        packed[..., :run] = rows.reshape(groups * c_out * span, runs, run)
-        return nearest_tf32(packed) if rounded else packed
+        return _runs_of_rows(rows, runs, run, rounded=rounded)
 
     return Packer(pack)
 
@@ -229,18 +229,23 @@ def residue_major(
     run, runs = together * channels, math.prod(lengths) // together
 
     def pack(weight: "Tensor") -> "Tensor":
-        given = weight.reshape(groups, c_in, c_out, *problem.kernel).transpose(1, 2)
+        given = _by_group(problem, weight)
         dense = weight.new_zeros(groups, c_out, *counts, *lengths, channels)
         for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*places):
             dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = given[..., k_d, k_h, k_w]
         if problem.layout == "channels_last":
             dense = dense.permute(0, 2, 3, 4, 1, 5, 6, 7, 8)
-        rows = groups * c_out * math.prod(counts)
-        packed = weight.new_zeros(rows, runs, window_row(run))
-        packed[..., :run] = dense.reshape(rows, runs, run)
-        return nearest_tf32(packed) if rounded else packed
+        return _runs_of_rows(dense, runs, run, rounded=rounded)
 
     return Packer(pack)
+
+
+def _runs_of_rows(dense: "Tensor", runs: int, run: int, *, rounded: bool) -> "Tensor":
+    """Return [rows, runs, window_row] of rows of `runs * run` weights."""
+    rows = dense.reshape(-1, runs, run)
+    packed = dense.new_zeros(rows.shape[0], runs, window_row(run))
+    packed[..., :run] = rows
+    return nearest_tf32(packed) if rounded else packed
 
 
 def tap_major(problem: Problem) -> Packer:
@@ -265,12 +270,8 @@ def column_major(problem: Problem, *, rows: int, row: int) -> Packer:
     c_in, c_out = problem.c_in // groups, problem.c_out // groups
 
     def pack(weight: "Tensor") -> "Tensor":
-        if problem.transposed:
-            ordered = weight.reshape(groups, c_in, c_out, taps).permute(0, 3, 1, 2)
-        else:
-            ordered = weight.reshape(groups, c_out, c_in, taps).permute(0, 3, 2, 1)
         packed = weight.new_zeros(groups, taps, rows, row)
-        packed[:, :, :c_in, :c_out] = ordered
+        packed[:, :, :c_in, :c_out] = _by_group(problem, weight).flatten(3).permute(0, 3, 2, 1)
         return packed
 
     return Packer(pack)
