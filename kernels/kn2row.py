@@ -76,12 +76,12 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     taps = {0, *(-(-width.taps // parts) for parts in (1, 2, width.taps))}
     return {
         "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
-        "PHASE": ("fast", "slow", "axis") if outer > 1 else ("slow",),
+        "PHASE": ("fast", "slow") if outer > 1 else ("slow",),
         "ORDER": ("m", "n") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
         "FLAT": (0, 1) if pitch(problem, width) < 1024 else (0,),
         "TAPS": tuple(sorted(count for count in taps if count <= 1 or 4 * (count + kept) <= most)),
-        "BLOCK_M": tuple(size for size in (32, 64, 128, 256) if size * kept <= 8 * most or size == 64),
+        "BLOCK_M": tuple(size for size in (32, 64, 128) if size * kept <= 8 * most or size == 64),
         "BLOCK_N": tuple(
             size
             for size in (16, 32, 64)

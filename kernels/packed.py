@@ -81,7 +81,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         else (1,),  # the longer products of float32 gain nothing
         "DOT": worth_trying(problem),
         "num_warps": (4, 8),
-        "num_stages": (2, 3, 4, 5),
+        "num_stages": (3, 4, 5),
     }
 
 
@@ -152,7 +152,7 @@ def default(problem: Problem, device: Device) -> Config | None:
 
 
 def seeds(problem: Problem, device: Device) -> list[Config]:
-    """Return tiles that were among the best on an H200, with as few stages as the device needs."""
+    """Return tiles that were among the best on an H200, as its own code or as sm_89's, with as few stages as fit."""
     first, packing = default(problem, device), packing_of(problem)
     if first is None or packing is None:
         return []
@@ -164,6 +164,8 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
         tiles = ((one, 0, 128, 256, 32, 1, 8, 2), (one, 1, 64, 64, 32, 1, 8, 5), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 128, 128, 32, 1, 8, 4))  # fmt: skip
     elif packing.strided:
         tiles = ((one, 1, 128, 128, 32, 1, 8, 4), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 256, 64, 16, 1, 4, 4), (one, 1, 64, 64, 64, 1, 8, 4))  # fmt: skip
+    elif device.capability < 90 and problem.dtype == "float32":
+        tiles = ((wide, 1, 128, 128, 32, 1, 4, 3), (half, 1, 256, 64, 32, 1, 4, 3), (one, 0, 256, 64, 16, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 4), (one, 1, 128, 64, 32, 1, 4, 3))  # fmt: skip
     elif problem.dtype == "float32":
         tiles = ((wide, 1, 256, 128, 32, 1, 8, 4), (wide, 1, 128, 128, 32, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 5), (half, 1, 128, 64, 32, 1, 4, 3), (one, 0, 256, 64, 32, 1, 8, 5))  # fmt: skip
     else:
