@@ -24,9 +24,8 @@ from tunedb.weights import column_major
 OPS = ALL_OPS
 TOGETHER = 4  # channels of an input row whose products are summed by themselves
 CODE_LIMIT = 1024  # multiply-adds that are unrolled
-LOADS_LIMIT = (
-    256  # weights of a step, and four times its loads of inputs: more take tens of seconds to compile
-)
+# Loads of a step. More take tens of seconds to compile.
+WEIGHTS_LIMIT, INPUTS_LIMIT = 256, 64
 SUMS_LIMIT = 96  # outputs of a thread, whose sums take twice as many registers
 MOST_TAPS, MOST_PHASES = 16, 64  # of the width
 SHORT = 64  # inputs of a row that is made one with the next
@@ -93,9 +92,9 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     weights = width.taps * config.BLOCK_N * min(TOGETHER, c_in)
     if config.COLS * weights > CODE_LIMIT:
         return f"at most {CODE_LIMIT} multiply-adds can be unrolled, but a thread has {config.COLS * weights}"
-    loads = 4 * len(_columns(problem, config).vectors) * min(TOGETHER, c_in)
-    if max(weights, loads) > LOADS_LIMIT and config[:2] != (1, 1):
-        return f"a step may load at most {LOADS_LIMIT} weights and {LOADS_LIMIT // 4} times inputs, but loads {weights} and {loads // 4}"
+    inputs = len(_columns(problem, config).vectors) * min(TOGETHER, c_in)
+    if (weights > WEIGHTS_LIMIT or inputs > INPUTS_LIMIT) and config[:2] != (1, 1):
+        return f"a step may load at most {WEIGHTS_LIMIT} weights and {INPUTS_LIMIT} inputs, but loads {weights} and {inputs}"
     return launch_flaw(problem, _grid(problem, config))
 
 
@@ -174,6 +173,7 @@ def signature(problem: Problem, config: Config) -> Signature:
         "C_ROWS": _rows(problem),
         "ROW": _row(problem, config),
         "COLUMNS": _columns(problem, config),
+        "TOGETHER": TOGETHER,
         "LANES": 32 * config.num_warps,
     }
     return convolution_arguments(problem).signature(

@@ -17,12 +17,11 @@ def direct(
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr, COLUMNS: tl.constexpr,
     EVEN_IN: tl.constexpr, EVEN_OUT: tl.constexpr,
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
-    COLS: tl.constexpr, BLOCK_N: tl.constexpr, LANES: tl.constexpr,
+    COLS: tl.constexpr, BLOCK_N: tl.constexpr, TOGETHER: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; w: [GROUPS, taps, C_ROWS, ROW], see weights.column_major."""
     NUM_N: tl.constexpr = (C_OUT + BLOCK_N - 1) // BLOCK_N
     WIDTH: tl.constexpr = len(COLUMNS.taps)
-    TOGETHER: tl.constexpr = 4  # channels whose products are summed before they join the others
     in_w = in_w // EVEN_IN * EVEN_IN  # tells Triton how far rows are aligned
     out_w = out_w // EVEN_OUT * EVEN_OUT
     num_w = tl.cdiv(out_w, WIDTH)

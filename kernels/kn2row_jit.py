@@ -5,7 +5,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import first_tap, inside
-from tunedb.kernels.precision import operand
+from tunedb.kernels.precision import operand, product
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.residues import interleaved, spread, store_residues
 from tunedb.kernels.tiles import divisor, outer_and_inner, phase_length, place, tile_order
@@ -167,7 +167,7 @@ def kn2row(
                 more = ()
                 for t in tl.static_range(_together(first, TAPS, ALL)):
                     weight = tl.load(w_tile + (first + t) * (C_OUT * WIDTH_ROW), mask=w_ok, other=0.0)
-                    more = more + (_product(x, weight, products[t], SWAP, DOT),)
+                    more = more + (product(x, weight, products[t], SWAP, DOT),)
                 products = more
             else:
                 for shift in tl.static_range(HALO + 1):
@@ -231,21 +231,10 @@ def _zeros(BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SWAP: tl.constexpr):
 
 
 @triton.jit
-def _product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
-    """Add a tile's product to an accumulator of either orientation."""
-    weight = operand(weight, "ieee")  # rounded when it was packed
-    if SWAP:
-        acc = tl.dot(weight, x, acc, input_precision=DOT)
-    else:
-        acc = tl.dot(x, weight, acc, input_precision=DOT)
-    return acc
-
-
-@triton.jit
 def _added(sums, x, weight, TAP: tl.constexpr, WIDTH: tl.constexpr, SWAP: tl.constexpr, DOT: tl.constexpr):
     """Add the products of a tap to the sums of its residue; the input was loaded where its outputs are."""
     RESIDUE: tl.constexpr = _residue(TAP, WIDTH)
-    return sums[:RESIDUE] + (_product(x, weight, sums[RESIDUE], SWAP, DOT),) + sums[RESIDUE + 1 :]
+    return sums[:RESIDUE] + (product(x, weight, sums[RESIDUE], SWAP, DOT),) + sums[RESIDUE + 1 :]
 
 
 @triton.jit

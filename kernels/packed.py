@@ -233,7 +233,8 @@ def signature(problem: Problem, config: Config) -> Signature:
     run, runs = _runs(packing, config.SPAN)
     depth, height, width = problem.out_extents
     constexprs: dict[str, Any] = {
-        **layout_constants(problem, packing),
+        **layout_constants(problem, packing, config.SPAN),
+        "STRIDED": int(packing.strided),
         "C_OUT": problem.c_out // problem.groups,
         "RUN": run,
         "RUNS": runs,

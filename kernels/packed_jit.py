@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from tunedb.kernels.packed_store import store_columns, store_residues, store_spans
 from tunedb.kernels.packing import packed_length, packed_strides, spots
-from tunedb.kernels.precision import operand
+from tunedb.kernels.precision import operand, product
 from tunedb.kernels.tiles import place, tile_at
 
 __all__ = ["packed"]
@@ -16,7 +16,8 @@ def packed(
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_OUT: tl.constexpr, GROUPS: tl.constexpr,
     SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, INNER: tl.constexpr, CHANNELS: tl.constexpr,
-    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr, EVEN_ROW: tl.constexpr,
+    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr, STRIDED: tl.constexpr,
+    WIDE_D: tl.constexpr, WIDE_H: tl.constexpr, WIDE_W: tl.constexpr, EVEN_ROW: tl.constexpr,
     RUN: tl.constexpr, RUNS: tl.constexpr, WINDOW_ROW: tl.constexpr, WHOLE: tl.constexpr, EVEN_OUT: tl.constexpr,
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
     REPACK: tl.constexpr, SPAN: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr,
@@ -24,15 +25,10 @@ def packed(
     TILES: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """x: packed by repack; w: [GROUPS * C_OUT * SPAN, RUNS, WINDOW_ROW], see weights.window_major and weights.residue_major."""
-    STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
     COLUMNS: tl.constexpr = C_OUT * RES_D.live * RES_H.live * SPAN
     NUM_N: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
     M: tl.constexpr = 1 if SWAP else 0
     C: tl.constexpr = 0 if SWAP else 1
-    # Neighbouring outputs that share a window, on the inner axis; residues share a position of every axis.
-    WIDE_D: tl.constexpr = SPAN if INNER == 0 and not STRIDED else 1
-    WIDE_H: tl.constexpr = SPAN if INNER == 1 and not STRIDED else 1
-    WIDE_W: tl.constexpr = SPAN if INNER == 2 and not STRIDED else 1
     out_w = out_w // EVEN_ROW * EVEN_ROW
     num_d = spots(out_d, RES_D, WIDE_D)
     num_h = spots(out_h, RES_H, WIDE_H)
@@ -93,10 +89,10 @@ def packed(
                 x = tl.load(x_tile + x_hop)
                 weight = tl.load(w_tile + w_hop, mask=place(n_ok, C), other=0.0)
             # Rounded when it was packed, as the weights were.
-            acc = _product(operand(x, "ieee" if REPACK else DOT), operand(weight, "ieee"), acc, SWAP, DOT)
+            acc = product(operand(x, "ieee" if REPACK else DOT), weight, acc, SWAP, DOT)
         _store(
             y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
-            C_OUT, GROUPS, RES_D, RES_H, RES_W, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, BLOCK_N,
+            C_OUT, GROUPS, RES_D, RES_H, RES_W, STRIDED, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, BLOCK_N,
         )  # fmt: skip
 
 
@@ -104,11 +100,10 @@ def packed(
 def _store(
     y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
     C_OUT: tl.constexpr, GROUPS: tl.constexpr, RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr,
-    INNER: tl.constexpr, SPAN: tl.constexpr, WHOLE: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+    STRIDED: tl.constexpr, INNER: tl.constexpr, SPAN: tl.constexpr, WHOLE: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     SWAP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Add the bias to a tile whose first column is given, and store it."""
-    STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
     M: tl.constexpr = 1 if SWAP else 0
     C: tl.constexpr = 0 if SWAP else 1
     offs_n = column + tl.arange(0, BLOCK_N)
@@ -138,16 +133,6 @@ def _store(
             y_ptr, acc, tile_m, column, group, total_outputs, num_d, num_h, num_w, out_w, plane,
             GROUPS * C_OUT, C_OUT, WHOLE, SPAN, SWAP, BLOCK_M, BLOCK_N,
         )  # fmt: skip
-
-
-@triton.jit
-def _product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
-    """Add a tile's product to an accumulator of either orientation."""
-    if SWAP:
-        acc = tl.dot(weight, x, acc, input_precision=DOT)
-    else:
-        acc = tl.dot(x, weight, acc, input_precision=DOT)
-    return acc
 
 
 @triton.jit

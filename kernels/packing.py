@@ -137,13 +137,19 @@ def packed_elements(problem: Problem, packing: Packing, span: int) -> int:
     return total
 
 
-def layout_constants(problem: Problem, packing: Packing) -> dict[str, Any]:
-    """Return the compile-time arguments that both the pass and the product take."""
+def layout_constants(problem: Problem, packing: Packing, span: int) -> dict[str, Any]:
+    """Return the compile-time arguments that both the pass and the product take.
+
+    WIDE_* are the neighbouring outputs of an axis that share a window: `span` along the inner one. Residues share a
+    position of every axis instead.
+    """
     names = ("D", "H", "W")
+    inner = -1 if packing.strided else packing.inner
     return {
         "GROUPS": problem.groups,
         **{f"SIDE_{name}": side for name, side in zip(names, packing[:3], strict=True)},
         **{f"RES_{name}": residues for name, residues in zip(names, packing.residues, strict=True)},
+        **{f"WIDE_{name}": span if axis == inner else 1 for axis, name in enumerate(names)},
         "INNER": packing.inner,
         "CHANNELS": packing.channels,
         "CHANNELS_LAST": int(problem.layout == "channels_last"),

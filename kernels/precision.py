@@ -6,7 +6,7 @@ from tunedb.kernels.ptx import INTERPRETED
 
 from tunedb.problem import Problem
 
-__all__ = ["dots", "operand", "round_tf32", "worth_trying"]
+__all__ = ["dots", "operand", "product", "round_tf32", "worth_trying"]
 
 
 def dots(problem: Problem) -> tuple[str, ...]:
@@ -51,3 +51,17 @@ def operand(x, DOT: tl.constexpr):
     if DOT == "tf32":
         x = round_tf32(x)
     return x
+
+
+@triton.jit
+def product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
+    """Add a tile's product to an accumulator, [positions, channels] or with SWAP the other way round.
+
+    The weights were rounded when they were packed.
+    """
+    weight = operand(weight, "ieee")
+    if SWAP:
+        acc = tl.dot(weight, x, acc, input_precision=DOT)
+    else:
+        acc = tl.dot(x, weight, acc, input_precision=DOT)
+    return acc

@@ -28,18 +28,15 @@ def repack(
     x_ptr, w_ptr: tl.constexpr, b_ptr: tl.constexpr, y_ptr,  # noqa: ARG001 (every launch passes four pointers)
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     C_IN: tl.constexpr, GROUPS: tl.constexpr, SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
-    INNER: tl.constexpr, CHANNELS: tl.constexpr, SPAN: tl.constexpr,
-    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr, EVEN_IN: tl.constexpr,
+    INNER: tl.constexpr, CHANNELS: tl.constexpr,
+    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr,
+    WIDE_D: tl.constexpr, WIDE_H: tl.constexpr, WIDE_W: tl.constexpr, EVEN_IN: tl.constexpr,
     CHANNELS_LAST: tl.constexpr, ROUNDED: tl.constexpr, ALIGN: tl.constexpr,
     PACK_R: tl.constexpr, PACK_W: tl.constexpr, PACK_C: tl.constexpr,
 ):  # fmt: skip
     """Pack x, [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout, into y: every element that is ever read is written."""
     pid = tl.program_id(0)
     in_w = in_w // EVEN_IN * EVEN_IN
-    STRIDED: tl.constexpr = RES_D.live * RES_D.gap * RES_H.live * RES_H.gap * RES_W.live * RES_W.gap > 1
-    WIDE_D: tl.constexpr = SPAN if INNER == 0 and not STRIDED else 1
-    WIDE_H: tl.constexpr = SPAN if INNER == 1 and not STRIDED else 1
-    WIDE_W: tl.constexpr = SPAN if INNER == 2 and not STRIDED else 1
     len_d = packed_length(spots(out_d, RES_D, WIDE_D), SIDE_D, WIDE_D)
     len_h = packed_length(spots(out_h, RES_H, WIDE_H), SIDE_H, WIDE_H)
     len_w = packed_length(spots(out_w, RES_W, WIDE_W), SIDE_W, WIDE_W)
@@ -105,9 +102,8 @@ def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: 
     align = 16 // ITEM_BYTES[problem.dtype] if problem.layout == "channels_first" else 1
     lead = -(-packing.width.lead // align) * align
     constexprs: dict[str, Any] = {
-        **layout_constants(problem, packing),
+        **layout_constants(problem, packing, span),
         "C_IN": problem.c_in // problem.groups,
-        "SPAN": span,
         "EVEN_IN": gcd(problem.in_w, 16),
         "ROUNDED": int(rounded),
         "ALIGN": align,
