@@ -53,6 +53,19 @@ def test_beats_random_search():
     assert sorted(ours)[1] <= 115.0
 
 
+def test_the_last_slow_choices_are_not_waited_for():
+    """With 3 to spare a search asks for 43 and is finished when 40 are told; without, it waits for all it asked for."""
+    for spare in (0, 3):
+        one = search("conv_transpose2d", 40, spare=spare)
+        asked = list(iter(one.ask, None))
+        assert len(asked) == 40 + spare
+        for choice in asked[:39]:
+            one.tell(choice, measure(choice))
+        assert not one.finished
+        one.tell(asked[39], measure(asked[39]))
+        assert one.finished
+
+
 def test_never_asks_twice_and_stops_at_its_trials():
     """Every config is asked for once, and exactly as many as there are trials."""
     one = run(search("conv_transpose2d", 60))

@@ -24,6 +24,9 @@ FINALISTS = 4
 # Compiled candidates that should wait for the GPU: enough that it is never idle, and no more, because the later
 # the search is asked, the more results it has seen.
 _READY = 3
+# Choices asked for beyond the trials of a search. Of some configs the assembler unrolls the whole loop, for ten seconds
+# and more; a GPU that waited for the last of them stood still for a quarter of the time.
+_SPARE = 8
 
 
 class Setup(NamedTuple):
@@ -87,14 +90,14 @@ class Failed(NamedTuple):
 class _Tuning:
     """One problem under way: its search, and the compiled candidates that wait for the GPU."""
 
-    def __init__(self, job: Job, device: Device, kernels: Any) -> None:
+    def __init__(self, job: Job, device: Device, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
         self.ready: deque[tuple[Choice, Measurement]] = deque()
         self.dry = False  # the search had nothing more to ask when it was last asked
         self.bug = ""
         try:
             space = Space(job.problem, device, {name: kernels.load(name) for name in kernels.names()})
-            self.search = Search(space, job.trials, past=job.past, hints=job.hints)
+            self.search = Search(space, job.trials, past=job.past, hints=job.hints, spare=spare)
         except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
             self.bug = traceback.format_exc()
             self.dry = True
@@ -109,26 +112,25 @@ class _Tuning:
 
 
 class _Pace:
-    """How many candidates must be under way for the GPU never to wait: by Little's law, from what is measured."""
+    """How many candidates must be under way for the GPU never to wait: by Little's law, from what is measured.
+
+    Compile times have a long tail: a few slow candidates would hold all places if the average counted.
+    """
 
     def __init__(self) -> None:
-        self._compile_s: float | None = None
+        self._compile_s: float | None = None  # the slowest lately
         self._trial_s: float | None = None
 
     def compiled(self, seconds: float) -> None:
-        self._compile_s = _blended(self._compile_s, seconds)
+        self._compile_s = max(seconds, 0.9 * (self._compile_s or 0.0))
 
     def timed(self, seconds: float) -> None:
-        self._trial_s = _blended(self._trial_s, seconds)
+        self._trial_s = seconds if self._trial_s is None else 0.8 * self._trial_s + 0.2 * seconds
 
     def depth(self, most: int) -> int:
         if self._compile_s is None or self._trial_s is None:
             return most
         return min(most, math.ceil(self._compile_s / max(self._trial_s, 1e-3)) + _READY)
-
-
-def _blended(average: float | None, seconds: float) -> float:
-    return seconds if average is None else 0.8 * average + 0.2 * seconds
 
 
 class _Driver:
@@ -233,7 +235,8 @@ class _Driver:
             if job is None:
                 raise SystemExit(0)
             self._wanting = False
-            self._ahead = _Tuning(job, self._setup.device, self._kernels)
+            spare = 0 if self._runner is None else _SPARE
+            self._ahead = _Tuning(job, self._setup.device, self._kernels, spare)
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():

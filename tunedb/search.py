@@ -81,7 +81,9 @@ class Search:
     """Asks for configs and is told what came of them; never the same config twice.
 
     `past` are trials of an earlier sweep: they count. `hints` are winners of similar problems.
-    A space with no more valid configs than `trials` is tried whole.
+    A space with no more valid configs than `trials` is tried whole. In a larger one up to `spare` choices are asked for
+    beyond `trials`, and the search is finished when `trials` are told: the last ones that are slow to compile are not
+    waited for.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class Search:
         *,
         past: Sequence[Tried] = (),
         hints: Iterable[Choice] = (),
+        spare: int = 0,
         policy: Policy = _POLICY,
     ) -> None:
         self.space = space
         self.trials = trials
+        self._spare = spare
         self._policy = policy
         self.tried: list[Tried] = []
         self._rng = random.Random(zlib.crc32(repr(space.problem).encode()))
@@ -118,14 +122,16 @@ class Search:
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has ended."""
-        return not self.pending and (not self._seeds if self.exhaustive else len(self.tried) >= self.trials)
+        """Whether enough trials have ended."""
+        if self.exhaustive:
+            return not self.pending and not self._seeds
+        return len(self.tried) >= self.trials
 
     def ask(self) -> Choice | None:
         """Return the next choice to try, or None where enough are under way or nothing is left."""
         if self.exhaustive:
             choice = self._seeds.popleft() if self._seeds else None
-        elif len(self.tried) + self.pending >= self.trials:
+        elif len(self.tried) + self.pending >= self.trials + self._spare:
             self._seeds.clear()
             return None
         else:
