@@ -168,14 +168,14 @@ _EXPLAINED = """GPU time, medians of repetitions in turn, each with a cold L2; m
 problems, those that have both times. `cuDNN` is `torch.nn.functional` with `cudnn.benchmark=True`, TF32 allowed, in the
 same layout. `Triton` is the fastest of tunedb's own kernels, torch's left out; `as sm_89` the fastest of them compiled as
 code for sm_89 (no wgmma, no TMA) within its 99 KB of shared memory a block; `dispatched` what tunedb answers, which may
-be torch. The floor is the larger of bytes over the copy bandwidth and operations over the rate of the matrix units.
+be torch; where no sweep had timed the problem's own kernels, one that was dispatched stands for them, marked *. The floor is the larger of bytes over the copy bandwidth and operations over the rate of the matrix units.
 Every result of a Triton kernel was held against float64 (at most 1.1 times torch's own error, the larger of those with
 and without `cudnn.benchmark`) and computed twice, to the same bits."""
 
 
 def _problem_table(rows: Sequence[Row]) -> str:
     """Return a line a problem: times in microseconds with their 20th and 80th percentile."""
-    columns = [column for column in COLUMNS if any(column in row.times for row in rows)]
+    columns = [column for column in COLUMNS if any(row.spread(column) for row in rows)]
     heads = [
         *("problem", "op", "floor µs"),
         *(f"{COLUMNS[column]} µs" for column in columns),
@@ -188,8 +188,8 @@ def _problem_table(rows: Sequence[Row]) -> str:
         speedup, share = (_ratios([row], over, "triton") for over in ("cudnn", "floor"))
         lines.append([
             row.id, row.op, "" if row.floor_us is None else f"{row.floor_us:.1f}",
-            *(_spread(row.times.get(column)) for column in columns),
-            row.kernels.get("triton", ""), row.kernels.get("dispatched", ""),
+            *(_spread(row.spread(column)) + "*" * (column == "triton" and row.stands_in) for column in columns),
+            row.kernels.get("dispatched" if row.stands_in else "triton", ""), row.kernels.get("dispatched", ""),
             f"{speedup[0][1]:.2f}" if speedup else "", _percent(share[0][1]) if share else "",
         ])  # fmt: skip
     return table(heads, lines)

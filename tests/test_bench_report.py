@@ -39,7 +39,7 @@ def results(report, row):
     rows = [
         row,
         row._replace(id="kb63", op="conv2d", times=times(cudnn=40.0, triton=50.0, dispatched=41.0)),
-        row._replace(id="kb64", op="conv2d", times=times(cudnn=40.0, dispatched=40.0), notes=["triton: no record"]),
+        row._replace(id="kb64", op="conv2d", times=times(cudnn=40.0, dispatched=40.0), kernels={"dispatched": "aten"}, notes=["triton: no record"]),
         row._replace(id="kb76s", op="conv1d", times=times(cudnn=4000.0, triton=1.0, dispatched=1.0)),
         row._replace(id="kb63", op="conv2d", layout="channels_last", floor_us=None, times={}, kernels={}, failures=["a | b"]),
     ]  # fmt: skip
@@ -62,6 +62,17 @@ def test_means_are_over_the_problems_that_have_both(report, results):
     assert first["dispatched"]["of"] == 3
     assert first["cudnn"]["share_of_floor"] == pytest.approx((0.125 * 0.25 * 0.25) ** (1 / 3), abs=1e-3)
     assert (second["problems"], "triton" in second) == (1, False)
+
+
+def test_a_dispatched_kernel_stands_for_one_that_no_sweep_timed(report, results, row):
+    """Without a record of tunedb's own kernels a dispatched one counts and is marked; torch's does not."""
+    lone = row._replace(times=times(cudnn=80.0, dispatched=16.0), kernels={"dispatched": "direct"})
+    found = results._replace(rows=[lone])
+    assert report.summary(found)["groups"][0]["triton"]["times_cudnn"] == 5.0
+    line = next(line for line in report.page(found, None).splitlines() if line.startswith("| kb81 "))
+    assert "| 16.0 (15.0 to 17.0)* | 16.0 (15.0 to 17.0) | direct | direct | 5.00 | 62 % |" in line
+    by_torch = results._replace(rows=[lone._replace(kernels={"dispatched": "aten"})])
+    assert "triton" not in report.summary(by_torch)["groups"][0]
 
 
 def test_the_summary_is_json_and_names_failures(report, results):
