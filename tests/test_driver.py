@@ -1,7 +1,7 @@
 import landscape
 
 from tunedb.device import by_slug
-from tunedb.driver import Job, _Pace, _Tuning
+from tunedb.driver import Job, _Tuning
 from tunedb.record import Measurement
 
 DEVICE = by_slug("h200")
@@ -58,19 +58,3 @@ def test_a_broken_kernel_fails_its_problem_only():
     one = tuning(Broken)
     assert "alpha was written wrongly" in one.bug
     assert asked(one, 10) == []
-
-
-def test_the_depth_follows_compile_and_trial_times():
-    """Compiling 0.5 s for trials of 0.1 s needs 5 under way and a few in reserve; before that is known, all.
-
-    A slow candidate counts for a while after it.
-    """
-    pace = _Pace()
-    assert pace.depth(20) == 20
-    pace.compiled(0.5)
-    pace.timed(0.1)
-    assert pace.depth(20) == 8
-    assert pace.depth(4) == 4
-    pace.compiled(2.0)
-    pace.compiled(0.1)
-    assert pace.depth(40) == 18 + 3

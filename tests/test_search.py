@@ -6,7 +6,7 @@ import pytest
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement
-from tunedb.search import Policy, Search, nearest
+from tunedb.search import Policy, Search
 from tunedb.space import Choice, Space
 
 DEVICE = by_slug("h200")
@@ -164,17 +164,3 @@ def test_a_policy_without_a_covering_set():
     one = search(trials=40, policy=Policy(covering=0.0))
     assert one.ask() is not None
     assert not one.seeded
-
-
-def test_nearest_prefers_the_same_operation_and_size():
-    """Winners of the same direction and dtype are offered, the closest sizes first, each config once."""
-    asked = landscape.problem("conv2d", in_w=64)
-    winners = {
-        landscape.problem("conv2d", in_w=512): Choice("alpha", "far"),
-        landscape.problem("conv2d", in_w=128): Choice("alpha", "close"),
-        landscape.problem("conv2d", in_w=130): Choice("alpha", "close"),
-        landscape.problem("conv1d", in_w=64): Choice("alpha", "other op"),
-        landscape.problem("conv_transpose2d", in_w=64): Choice("alpha", "other direction"),
-    }
-    assert [choice.config for choice in nearest(asked, winners)][:1] == ["close"]
-    assert {choice.config for choice in nearest(asked, winners)} == {"close", "far", "other op"}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tunedb.children import Parts, resolve
 from tunedb.device import Device
+from tunedb.pace import Pace
 from tunedb.pool import Bug, CompilePool
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -21,9 +22,6 @@ from tunedb.space import Choice, Space
 __all__ = ["FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Setup", "Want", "drive"]
 
 FINALISTS = 4
-# Compiled candidates that should wait for the GPU: enough that it is never idle, and no more, because the later
-# the search is asked, the more results it has seen.
-_READY = 3
 # Choices asked for beyond the trials of a search. Of some configs the assembler unrolls the whole loop, for ten seconds
 # and more; a GPU that waited for the last of them stood still for a quarter of the time.
 _SPARE = 8
@@ -111,28 +109,6 @@ class _Tuning:
         return choice
 
 
-class _Pace:
-    """How many candidates must be under way for the GPU never to wait: by Little's law, from what is measured.
-
-    Compile times have a long tail: a few slow candidates would hold all places if the average counted.
-    """
-
-    def __init__(self) -> None:
-        self._compile_s: float | None = None  # the slowest lately
-        self._trial_s: float | None = None
-
-    def compiled(self, seconds: float) -> None:
-        self._compile_s = max(seconds, 0.9 * (self._compile_s or 0.0))
-
-    def timed(self, seconds: float) -> None:
-        self._trial_s = seconds if self._trial_s is None else 0.8 * self._trial_s + 0.2 * seconds
-
-    def depth(self, most: int) -> int:
-        if self._compile_s is None or self._trial_s is None:
-            return most
-        return min(most, math.ceil(self._compile_s / max(self._trial_s, 1e-3)) + _READY)
-
-
 class _Driver:
     def __init__(self, conn: Connection, setup: Setup) -> None:
         self._conn = conn
@@ -147,7 +123,7 @@ class _Driver:
             self._runner = Runner(
                 setup.gpu, setup.device, bench=setup.parts.bench, limits=setup.limits, wait=self._pump
             )
-        self._pace = _Pace()
+        self._pace = Pace()
         self._environment: dict[str, str] = {}
         self._current: _Tuning | None = None
         self._ahead: _Tuning | None = None

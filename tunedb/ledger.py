@@ -12,12 +12,13 @@ from tunedb.children import Parts, resolve
 from tunedb.database import Database
 from tunedb.device import Device, floor_us
 from tunedb.driver import Finished, Job
+from tunedb.hints import nearest
 from tunedb.history import History, Past, owner, study_name
 from tunedb.problem import Problem
 from tunedb.progress import Progress, Summary
 from tunedb.record import Measurement, Record
 from tunedb.rows import Candidate
-from tunedb.search import Tried, nearest
+from tunedb.search import Tried
 from tunedb.space import Choice, Space
 from tunedb.store import Store
 from tunedb.verdict import ATEN, winner, without_aten

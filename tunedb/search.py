@@ -9,12 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunedb.distance import between_kin
-from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.space import Choice, Space, Value, is_ordered
 
-__all__ = ["Policy", "Search", "Tried", "nearest"]
+__all__ = ["Policy", "Search", "Tried"]
 
 # Asks that may come back invalid or known before a random config is taken; an ask costs up to 10 ms.
 _PATIENCE = 4
@@ -270,26 +268,6 @@ class Search:
         if any(values[axis.name] not in axis.choices for axis in axes):
             return None
         return {axis.name: axis.encode(values[axis.name]) for axis in axes}
-
-
-def nearest(problem: Problem, winners: Mapping[Problem, Choice], limit: int = 3) -> list[Choice]:
-    """Return the winners of the most similar problems: same direction and dtype, closest sizes by factor."""
-    near = [
-        other for other in winners if (other.transposed, other.dtype) == (problem.transposed, problem.dtype)
-    ]
-    near.sort(key=lambda other: _distance(problem, other))
-    return list(dict.fromkeys(winners[other] for other in near))[:limit]
-
-
-def _distance(one: Problem, other: Problem) -> float:
-    """Return the doublings between two problems' sizes; another operation, precision or layout counts as several."""
-    names = sum(
-        3.0 for field in ("op", "precision", "layout") if getattr(one, field) != getattr(other, field)
-    )
-    pairs = zip(
-        (one.groups, *one.stride, *one.dilation), (other.groups, *other.stride, *other.dilation), strict=True
-    )
-    return names + between_kin(one, other) + sum(abs(math.log2(a / b)) for a, b in pairs)
 
 
 def _axes(name: str, fields: Mapping[str, tuple[Value, ...]]) -> list[_Axis]:
