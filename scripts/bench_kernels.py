@@ -30,6 +30,8 @@ from bench_results import Results, Row
 from bench_sources import Stored, looked_up, precompile, stored
 from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
+BETWEEN = "; "  # the commands of a run that was resumed
+
 
 def main() -> int:
     arguments = parsed(sys.argv[1:])
@@ -44,9 +46,10 @@ def main() -> int:
         sys.exit("bench_kernels needs a CUDA GPU, but torch sees none.")
     from tunedb.environment import environment
 
-    versions, kept = environment(), []
-    if arguments.resume:
-        kept = kept_rows(arguments.json, versions)
+    versions, kept, commands = environment(), [], []
+    if arguments.resume and (earlier := earlier_results(arguments.json, versions)):
+        kept = [row for row in earlier.rows if not row.failures]
+        commands = earlier.command.split(BETWEEN)
     known = {row.key for row in kept}
     open_ = [index for index, item in enumerate(items) if item.key not in known]
     # The dearest first, dealt out in turn, so that the GPUs end together.
@@ -63,7 +66,7 @@ def main() -> int:
         device=torch.cuda.get_device_name(),
         environment=versions,
         date=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
-        command=command(sys.argv),
+        command=BETWEEN.join(dict.fromkeys([*commands, command(sys.argv)])),
         suite=arguments.suite,
         rows=rows,
     )
@@ -111,16 +114,16 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def kept_rows(path: Path, versions: dict[str, str]) -> list[Row]:
-    """Return the sound rows of an earlier run, which must have had the same versions."""
+def earlier_results(path: Path, versions: dict[str, str]) -> Results | None:
+    """Return an earlier run, if there is one, which must have had the same versions."""
     if not path.is_file():
-        return []
+        return None
     results = Results.read(path)
     if results.environment != versions:
         sys.exit(
             f"--resume needs results of the versions at hand, {versions}, but {path} has {results.environment}: name another --json."
         )
-    return [row for row in results.rows if not row.failures]
+    return results
 
 
 def prepare(problems: Sequence[Any], arguments: argparse.Namespace, deadline: float) -> None:

@@ -168,9 +168,10 @@ _EXPLAINED = """GPU time, medians of repetitions in turn, each with a cold L2; m
 problems, those that have both times. `cuDNN` is `torch.nn.functional` with `cudnn.benchmark=True`, TF32 allowed, in the
 same layout. `Triton` is the fastest of tunedb's own kernels, torch's left out; `as sm_89` the fastest of them compiled as
 code for sm_89 (no wgmma, no TMA) within its 99 KB of shared memory a block; `dispatched` what tunedb answers, which may
-be torch; where no sweep had timed the problem's own kernels, one that was dispatched stands for them, marked *. The floor is the larger of bytes over the copy bandwidth and operations over the rate of the matrix units.
-Every result of a Triton kernel was held against float64 (at most 1.1 times torch's own error, the larger of those with
-and without `cudnn.benchmark`) and computed twice, to the same bits."""
+be torch; where no sweep had timed tunedb's own kernels, one of them that was dispatched stands for the fastest, marked *.
+The floor is the larger of bytes over the copy bandwidth and operations over the rate of the matrix units. Every
+result of a Triton kernel was held against float64 (at most 1.1 times torch's own error, the larger of those with and
+without `cudnn.benchmark`) and computed twice, to the same bits."""
 
 
 def _problem_table(rows: Sequence[Row]) -> str:

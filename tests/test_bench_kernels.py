@@ -298,6 +298,10 @@ def test_a_run_can_be_resumed(scripts, shelf, monkeypatch, capsys, tmp_path):
     assert asked == [([1], [0])]
     results = scripts("bench_report").Results.read(out.with_suffix(".json"))
     assert [row.layout for row in results.rows] == ["channels_first", "channels_last"]
+    assert results.command.count("python scripts/bench_kernels.py") == 1
+    run(scripts, monkeypatch, capsys, dies, *argv, "--seconds", "9")
+    again = scripts("bench_report").Results.read(out.with_suffix(".json"))
+    assert again.command == f"{results.command}; {results.command} --seconds 9"
     results._replace(environment={"torch": "0.1"}).write(out.with_suffix(".json"))
     with pytest.raises(SystemExit, match="versions at hand"):
         run(scripts, monkeypatch, capsys, dies, *argv)
