@@ -1,7 +1,7 @@
 """The benchmark of CUDA graphs: two answers captured the same way, replayed in turn, and what is said of them."""
 
 import json
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,31 +72,48 @@ def test_what_a_graph_computed_is_held_against_float64(script, item, shelf, reco
     assert "error against float64" in row.failure
 
 
-def test_graphs_take_turns(script):
+@pytest.fixture
+def sleep(script, monkeypatch):
+    """Pass time on the script's clock, which nothing else moves."""
+    now = [0.0]
+    monkeypatch.setattr(script, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    return sleep
+
+
+def test_graphs_take_turns(script, sleep):
     """Replays are interleaved, each timing as long as the others, and times are those of one call."""
     log = []
 
     def sleeping(name, seconds):
         def replay():
             log.append(name)
-            time.sleep(seconds)
+            sleep(seconds)
 
         return replay
 
     first, second = script.wall_us([sleeping("a", 0.002), sleeping("b", 0.004)], lambda: None)
-    assert len(first) == len(second) == script.ROUNDS
-    assert 2000 / script.CALLS <= sorted(first)[5] < 3500 / script.CALLS
-    assert 4000 / script.CALLS <= sorted(second)[5] < 7000 / script.CALLS
+    assert first == pytest.approx([2000 / script.CALLS] * script.ROUNDS)
+    assert second == pytest.approx([4000 / script.CALLS] * script.ROUNDS)
     tail = log[-2 * script.ROUNDS :]
     assert {"".join(pair) for pair in zip(tail[::2], tail[1::2], strict=True)} == {"ab", "ba"}
 
 
-def test_a_short_graph_is_replayed_many_times(script, monkeypatch):
+def test_a_short_graph_is_replayed_many_times(script, sleep, monkeypatch):
     """What a wait costs is spread over enough replays to fill the time of a timing."""
     monkeypatch.setattr(script, "REPLAYS_US", 2000.0)
     count = []
-    script.wall_us([lambda: count.append(time.sleep(0.0001))], lambda: None)
-    assert len(count) > 5 * script.ROUNDS
+    script.wall_us([lambda: count.append(sleep(0.00013))], lambda: None)
+    assert len(count) == 1 + 3 + 16 * script.ROUNDS
+
+
+def test_the_wait_is_in_the_time(script, sleep):
+    """A timing ends when the host has waited for the GPU, and begins when nothing is under way."""
+    (times,) = script.wall_us([lambda: None], lambda: sleep(0.001))
+    assert times == pytest.approx([1000 / script.CALLS] * script.ROUNDS)
 
 
 def test_the_summary_has_both_directions(script, row):

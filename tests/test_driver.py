@@ -1,7 +1,14 @@
-import landscape
+import os
+import time
+from pathlib import Path
 
+import landscape
+import pytest
+from test_sweep import LIMITS, PARTS
+
+from tunedb.children import start
 from tunedb.device import by_slug
-from tunedb.driver import Job, _Tuning
+from tunedb.driver import Ended, Finished, Job, Kept, Setup, Want, _Tuning, drive
 from tunedb.record import Measurement
 
 DEVICE = by_slug("h200")
@@ -58,3 +65,67 @@ def test_a_broken_kernel_fails_its_problem_only():
     one = tuning(Broken)
     assert "alpha was written wrongly" in one.bug
     assert asked(one, 10) == []
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """Where the GPU process writes each trial that it begins."""
+    monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def started(log):
+    """Start a driver with a GPU of the landscape, of which the test is the coordinator."""
+    children = []
+
+    def started(parts=PARTS):
+        children.append(start(drive, Setup(DEVICE, 0, 1, parts, LIMITS)))
+        return children[-1]
+
+    yield started
+    for child in children:
+        child.kill()
+
+
+def heard(child, kind):
+    """Return the next message of that kind."""
+    while child.conn.poll(20.0):
+        message = child.conn.recv()
+        if isinstance(message, kind):
+            return message
+    raise AssertionError(f"the driver did not say {kind.__name__}")
+
+
+def test_no_trial_begins_before_the_last_one_is_kept(started, log):
+    """Of a sweep that is killed at any moment at most one trial is lost."""
+    child = started()
+    heard(child, Want)
+    child.conn.send(Job(landscape.problem("conv2d"), 5, (), ()))
+    for begun in range(1, 6):
+        heard(child, Ended)
+        time.sleep(0.1)
+        assert len(log.read_text().splitlines()) == begun
+        child.conn.send(Kept())
+    assert heard(child, Finished).trials == 5
+
+
+def three_and_no_more(kernel, problem, config, device, compiled=[]):  # noqa: B006 (counts this process's calls)
+    """Be a compiler whose fourth candidate, and all that follow, fail once the third trial has begun."""
+    compiled.append(config)
+    while len(compiled) > 3 and len(Path(os.environ["LANDSCAPE_LOG"]).read_text().splitlines()) < 3:
+        time.sleep(0.01)
+    if len(compiled) > 3:
+        return Measurement("compile-error", detail="no such instruction")
+    return landscape.compile_candidate(kernel, problem, config, device)
+
+
+def test_a_compilation_that_fails_during_the_last_trial_is_no_trial(started):
+    """A search ends with as many trials as were asked for: what fails meanwhile is told between trials."""
+    child = started(PARTS._replace(compiler="test_driver:three_and_no_more"))
+    heard(child, Want)
+    child.conn.send(Job(landscape.problem("conv2d", n=200), 3, (), ()))
+    for _ in range(3):
+        heard(child, Ended)
+        child.conn.send(Kept())
+    assert heard(child, Finished).trials == 3

@@ -19,7 +19,9 @@ from tunedb.runner import BenchError, Limits, PrepareError, Runner
 from tunedb.search import Search, Tried
 from tunedb.space import Choice, Space
 
-__all__ = ["FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Setup", "Want", "drive"]
+__all__ = [
+    "FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want", "drive",
+]  # fmt: skip
 
 FINALISTS = 4
 # Choices asked for beyond the trials of a search. Of some configs the assembler unrolls the whole loop, for ten seconds
@@ -44,6 +46,10 @@ class Job(NamedTuple):
     trials: int
     past: Sequence[Tried]
     hints: Sequence[Choice]
+
+
+class Kept(NamedTuple):
+    """The coordinator has written an Ended to the history."""
 
 
 class Want(NamedTuple):
@@ -86,7 +92,7 @@ class Failed(NamedTuple):
 
 
 class _Tuning:
-    """One problem under way: its search, and the compiled candidates that wait for the GPU."""
+    """One problem under way: its search, and the candidates that were compiled, or could not be, and are to be told."""
 
     def __init__(self, job: Job, device: Device, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
@@ -128,6 +134,7 @@ class _Driver:
         self._current: _Tuning | None = None
         self._ahead: _Tuning | None = None
         self._wanting = False
+        self._unkept = 0  # trials that the coordinator has not written yet
 
     def run(self) -> None:
         """Work until the coordinator says stop or is gone."""
@@ -163,12 +170,10 @@ class _Driver:
             aten_us, aten_error = self._runner.prepare(tuning.problem)
             self._conn.send(Baseline(tuning.problem, aten_us))
         while not tuning.bug and not tuning.search.finished:
-            if tuning.ready and self._runner is not None:
+            # No trial begins before all earlier ones are in the history: a sweep that is killed loses one at most.
+            if tuning.ready and (self._runner is None or not self._unkept):
                 choice, compiled = tuning.ready.popleft()
-                begin = time.monotonic()
-                measured = self._runner.trial(*choice)
-                self._pace.timed(time.monotonic() - begin)
-                self._tell(tuning, choice, _with_resources(measured, compiled))
+                self._tell(tuning, choice, self._outcome(tuning, choice, compiled))
             else:
                 self._pump([], 60.0)
             self._fill()
@@ -210,6 +215,9 @@ class _Driver:
                 job = None
             if job is None:
                 raise SystemExit(0)
+            if isinstance(job, Kept):
+                self._unkept -= 1
+                continue
             self._wanting = False
             spare = 0 if self._runner is None else _SPARE
             self._ahead = _Tuning(job, self._setup.device, self._kernels, spare)
@@ -225,12 +233,20 @@ class _Driver:
                 continue  # its problem has failed meanwhile
             if isinstance(outcome, Bug):
                 tuning.bug = outcome.traceback
-            elif outcome.status != "ok":
-                self._tell(tuning, choice, outcome)
-            elif self._runner is None:
-                self._tell(tuning, choice, self._predicted(tuning, choice, outcome))
-            else:
+            elif outcome.status == "ok":
                 tuning.ready.append((choice, outcome))
+            else:  # told before the next trial, not while one is under way, lest a search end with one too many
+                tuning.ready.appendleft((choice, outcome))
+
+    def _outcome(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
+        if compiled.status != "ok":
+            return compiled
+        if self._runner is None:
+            return self._predicted(tuning, choice, compiled)
+        begin = time.monotonic()
+        measured = self._runner.trial(*choice)
+        self._pace.timed(time.monotonic() - begin)
+        return _with_resources(measured, compiled)
 
     def _predicted(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
         try:
@@ -243,6 +259,7 @@ class _Driver:
     def _tell(self, tuning: _Tuning, choice: Choice, measurement: Measurement) -> None:
         tried = tuning.search.tell(choice, measurement)
         if tried is not None:
+            self._unkept += 1
             self._conn.send(Ended(tuning.problem, tried))
 
     def _fill(self) -> None:

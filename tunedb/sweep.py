@@ -182,6 +182,8 @@ class _Crew:
             case driver.Ended(problem, tried):
                 hand.deaths = 0
                 self._ledger.append(problem, tried)
+                with contextlib.suppress(OSError):  # it has died, or ends
+                    hand.child.conn.send(driver.Kept())
                 self._progress.trial(hand.slot, self._ledger.labels[problem], tried)
             case driver.Finished(problem):
                 hand.jobs.remove(problem)
