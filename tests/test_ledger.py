@@ -10,9 +10,10 @@ from tunedb.device import by_slug
 from tunedb.driver import Finished
 from tunedb.errors import DatabaseError
 from tunedb.history import History
-from tunedb.ledger import Ledger, from_result, to_result
+from tunedb.ledger import Ledger
 from tunedb.progress import Progress
 from tunedb.record import Measurement
+from tunedb.rows import from_result, to_result
 from tunedb.search import Tried
 from tunedb.store import Store
 

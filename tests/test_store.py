@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunedb import store as module
+from tunedb import opening as module
 from tunedb.database import Database
 from tunedb.errors import DatabaseError
 from tunedb.problem import DTYPES, Problem

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from tunedb.children import Parts, resolve
 from tunedb.database import Database
@@ -17,13 +17,13 @@ from tunedb.history import History, Past, owner, study_name
 from tunedb.problem import Problem
 from tunedb.progress import Progress, Summary
 from tunedb.record import Measurement, Record
-from tunedb.rows import Candidate
+from tunedb.rows import Candidate, from_result, to_result
 from tunedb.search import Tried
 from tunedb.space import Choice, Space
 from tunedb.store import Store
 from tunedb.verdict import ATEN, winner, without_aten
 
-__all__ = ["Ledger", "from_result", "to_result"]
+__all__ = ["Ledger"]
 
 _DETAIL = 200  # characters of a finalist's detail that the database keeps
 
@@ -280,20 +280,6 @@ class Ledger:
         if bug:
             self._bugs[problem] = bug
         self._progress.failed(slot, self.labels[problem], state, cause)
-
-
-def to_result(record: Record, top: Iterable[Candidate]) -> dict[str, Any]:
-    """Return a record and its finalists as JSON data."""
-    finalists = [[kernel, config, measurement._asdict()] for kernel, config, measurement in top]
-    return {"record": {**record._asdict(), "problem": record.problem._asdict()}, "top": finalists}
-
-
-def from_result(result: Mapping[str, Any]) -> tuple[Record, list[Candidate]]:
-    """Return what to_result was given."""
-    record = Record(**{**result["record"], "problem": Problem(**result["record"]["problem"])})
-    return record, [
-        Candidate(kernel, config, Measurement(**given)) for kernel, config, given in result["top"]
-    ]
 
 
 def _rank(tried: Tried) -> tuple[bool, float]:

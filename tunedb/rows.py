@@ -1,6 +1,9 @@
-"""Between records and rows: what is written is checked, and what is read is data until it has been checked."""
+"""Between records and what is kept of them, rows of a database and results of a history.
 
-from collections.abc import Sequence
+What is written is checked, and what is read from a database is data until it has been checked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tunedb.errors import DatabaseError, ProblemError
@@ -16,9 +19,11 @@ __all__ = [
     "candidate_from_row",
     "checked_candidate",
     "checked_record",
+    "from_result",
     "layer_from_row",
     "one_line",
     "record_from_row",
+    "to_result",
 ]
 
 CONFIG_LENGTH = 4096  # characters
@@ -166,3 +171,17 @@ def _number(name: str, value: Any, above: float | None = None) -> None:
 def _count(name: str, value: Any) -> None:
     if type(value) is not int or not 0 <= value <= LARGEST:
         raise RowError(f"{name} must be an integer from 0 to {LARGEST}, but got {value!r:.80}.")
+
+
+def to_result(record: Record, top: Iterable[Candidate]) -> dict[str, Any]:
+    """Return a record and its finalists as JSON data, as a history keeps them."""
+    finalists = [[kernel, config, measurement._asdict()] for kernel, config, measurement in top]
+    return {"record": {**record._asdict(), "problem": record.problem._asdict()}, "top": finalists}
+
+
+def from_result(result: Mapping[str, Any]) -> tuple[Record, list[Candidate]]:
+    """Return what to_result was given."""
+    record = Record(**{**result["record"], "problem": Problem(**result["record"]["problem"])})
+    return record, [
+        Candidate(kernel, config, Measurement(**given)) for kernel, config, given in result["top"]
+    ]

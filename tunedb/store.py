@@ -1,7 +1,6 @@
 """Write answers: one transaction a record, nothing lost where a file cannot be written."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any, NamedTuple, Self
 
 from sqlite_utils import Database as Writer
 
-from tunedb.database import Database, failure
+from tunedb.database import Database
 from tunedb.device import by_slug
-from tunedb.errors import DatabaseError, DeviceError, KernelError
-from tunedb.files import reload, user_file
+from tunedb.errors import DeviceError, KernelError
+from tunedb.files import reload
 from tunedb.kernel import source_hash
+from tunedb.opening import explained, open_for_writing
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
 from tunedb.rows import (
@@ -26,12 +26,10 @@ from tunedb.rows import (
     one_line,
     record_from_row,
 )
-from tunedb.schema import foreign, is_new, migrate, mismatch
 from tunedb.suite import Entry
 
 __all__ = ["Candidate", "Merged", "Store"]
 
-LOCK_SECONDS = 20.0  # another worker's transaction takes milliseconds, its VACUUM less than a second
 _KEPT = (
     Record._fields[3:13] + Record._fields[14:]
 )  # columns of records that are stored as they are: config … trials, triton …
@@ -52,22 +50,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written = False
-        if path == user_file():
-            _make_folder(path.parent)
-        if not os.access(f"{path.parent}/.", os.X_OK, effective_ids=True):
-            raise DatabaseError(
-                f"a database must lie in a folder that exists, but {path.parent} does not, or may not be entered: make it or name another file."
-            )
-        if path.is_dir():
-            raise DatabaseError(f"a database must be a file, but {path} is a folder: name a file in it.")
-        with self._explained():
-            self._connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
-        try:
-            with self._explained():
-                self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
+        self._connection = open_for_writing(path)
         self._writer = Writer(self._connection, execute_plugins=False)
 
     def __enter__(self) -> Self:
@@ -174,45 +157,9 @@ class Store:
             )
         return gone
 
-    def _prepare(self) -> None:
-        """Check the file before anything is written to it, then bring it up to date."""
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        if not is_new(self._connection):
-            check = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if check != "ok":
-                raise sqlite3.DatabaseError(check.strip().replace("\n", " "))
-            self._refuse(foreign(self._connection))
-            self._try_to_write()
-        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            # WAL needs shared memory, which a network share lacks.
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-        migrate(self._connection)
-        self._refuse(mismatch(self._connection, for_writing=True))
-
-    def _refuse(self, why: str) -> None:
-        if why:
-            raise DatabaseError(f"{self.path} cannot be written: {why}.")
-
-    def _try_to_write(self) -> None:
-        # Better to learn now than after an hour's sweep that the file or its folder is read-only.
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.execute(f"PRAGMA user_version = {int(version)}")
-        finally:
-            self._connection.execute("ROLLBACK")
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise failure(self.path, error) from error
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained():
+        with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -311,12 +258,3 @@ def _hash(kernel: str) -> str:
 
 def _current(name: str, code: str) -> bool:
     return code != "" and _hash(name) == code
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(
-            f"the folder of the user's database must be writable, but making {folder} gives: {error.strerror}. Set TUNEDB_PATH."
-        ) from error
