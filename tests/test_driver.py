@@ -4,7 +4,7 @@ from pathlib import Path
 
 import landscape
 import pytest
-from test_sweep import LIMITS, PARTS
+from test_sweep import LIMITS, PARTS, executed
 
 from tunedb.children import start
 from tunedb.device import by_slug
@@ -68,19 +68,14 @@ def test_a_broken_kernel_fails_its_problem_only():
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch):
-    """Where the GPU process writes each trial that it begins."""
+def started(tmp_path, monkeypatch):
+    """Start a driver with a GPU of the landscape, of which the test is the coordinator; trials are logged when they begin."""
     monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
-    return tmp_path / "log"
-
-
-@pytest.fixture
-def started(log):
-    """Start a driver with a GPU of the landscape, of which the test is the coordinator."""
     children = []
 
     def started(parts=PARTS):
-        children.append(start(drive, Setup(DEVICE, 0, 1, parts, LIMITS)))
+        limits = LIMITS._replace(compile_s=30.0)  # a compilation here may wait for trials
+        children.append(start(drive, Setup(DEVICE, 0, 1, parts, limits)))
         return children[-1]
 
     yield started
@@ -97,7 +92,7 @@ def heard(child, kind):
     raise AssertionError(f"the driver did not say {kind.__name__}")
 
 
-def test_no_trial_begins_before_the_last_one_is_kept(started, log):
+def test_no_trial_begins_before_the_last_one_is_kept(started, tmp_path):
     """Of a sweep that is killed at any moment at most one trial is lost."""
     child = started()
     heard(child, Want)
@@ -105,7 +100,7 @@ def test_no_trial_begins_before_the_last_one_is_kept(started, log):
     for begun in range(1, 6):
         heard(child, Ended)
         time.sleep(0.1)
-        assert len(log.read_text().splitlines()) == begun
+        assert len(executed(tmp_path)) == begun
         child.conn.send(Kept())
     assert heard(child, Finished).trials == 5
 
@@ -113,7 +108,7 @@ def test_no_trial_begins_before_the_last_one_is_kept(started, log):
 def three_and_no_more(kernel, problem, config, device, compiled=[]):  # noqa: B006 (counts this process's calls)
     """Be a compiler whose fourth candidate, and all that follow, fail once the third trial has begun."""
     compiled.append(config)
-    while len(compiled) > 3 and len(Path(os.environ["LANDSCAPE_LOG"]).read_text().splitlines()) < 3:
+    while len(compiled) > 3 and len(executed(Path(os.environ["LANDSCAPE_LOG"]).parent)) < 3:
         time.sleep(0.01)
     if len(compiled) > 3:
         return Measurement("compile-error", detail="no such instruction")

@@ -102,6 +102,10 @@ class _Hand:
         self.wants = False
         self.child = start(driver.drive, self.setup)
 
+    def tell(self, message: driver.Job | driver.Kept | None) -> None:
+        with contextlib.suppress(OSError):  # it has died: the closed pipe says so when it is read
+            self.child.conn.send(message)
+
 
 class _Crew:
     """Hands problems to drivers, one at a time and one ahead, and passes on what they say."""
@@ -132,8 +136,7 @@ class _Crew:
     def close(self) -> None:
         """Stop the drivers; trials that they have finished are still taken down."""
         for hand in self._hands:
-            with contextlib.suppress(OSError):
-                hand.child.conn.send(None)
+            hand.tell(None)
         patience = time.monotonic() + 3.0
         open_hands = list(self._hands)
         while open_hands and time.monotonic() < patience:
@@ -158,8 +161,7 @@ class _Crew:
                 return
             hand.wants = False
             hand.jobs.append(job.problem)
-            with contextlib.suppress(OSError):  # it has died: the closed pipe says so next time
-                hand.child.conn.send(job)
+            hand.tell(job)
 
     def _serve(self, seconds: float) -> None:
         hands = {hand.child.conn: hand for hand in self._hands}
@@ -182,8 +184,7 @@ class _Crew:
             case driver.Ended(problem, tried):
                 hand.deaths = 0
                 self._ledger.append(problem, tried)
-                with contextlib.suppress(OSError):  # it has died, or ends
-                    hand.child.conn.send(driver.Kept())
+                hand.tell(driver.Kept())
                 self._progress.trial(hand.slot, self._ledger.labels[problem], tried)
             case driver.Finished(problem):
                 hand.jobs.remove(problem)
