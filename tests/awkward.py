@@ -183,5 +183,42 @@ AWKWARD = {
     "output padding beyond what the kernel reaches": problem(
         "conv_transpose1d", c=(2, 3), extents=3, k=1, s=4, op_=3, bias=1
     ),
+    "shared rows": problem("conv_transpose2d", c=(8, 66), extents=(5, 6), k=3, p=1, bias=1),
+    "shared rows, loaded in pairs": problem(
+        "conv2d", n=2, c=(17, 9), extents=(5, 10), k=3, p=1, bias=1, **HALF
+    ),
+    "shared rows, last": problem(
+        "conv2d", n=2, c=(16, 8), extents=(4, 9), k=(2, 3), p=(0, 2), bias=1, **HALF, **LAST
+    ),
+    "shared rows, deep and dilated": problem(
+        "conv3d", c=(9, 7), extents=(4, 5, 4), k=(2, 3, 2), s=(2, 1, 1), d=(2, 1, 3), p=(1, 0, 2), **HALF
+    ),
+    "shared rows, transposed and deep, last": problem(
+        "conv_transpose3d", n=2, c=(16, 5), extents=(4, 3, 5), k=(3, 2, 3), bias=1, **LAST
+    ),
+    "shared rows by groups": problem(
+        "conv2d", n=2, c=(16, 12), extents=(9, 8), k=(3, 4), p=(2, 1), s=(2, 1), groups=2, bias=1
+    ),
+    "shared rows, cropped": problem("conv_transpose1d", n=2, c=(9, 20), extents=70, k=3, p=3, **HALF),
+    "shared rows, dilated far": problem("conv_transpose1d", c=(9, 6), extents=30, k=5, p=2, d=3, **BRAIN),
+    "residues joined": problem(
+        "conv_transpose2d", n=2, c=(9, 20), extents=(4, 6), k=4, s=2, p=1, bias=1, **HALF
+    ),
+    "residues joined, three of four": problem(
+        "conv_transpose2d", c=(9, 7), extents=(3, 8), k=(3, 5), s=(2, 3), p=1, op_=(1, 1), **HALF
+    ),
+    "residues by channels, last": problem(
+        "conv_transpose3d", c=(9, 6), extents=(3, 3, 4), k=3, s=2, p=1, op_=1, bias=1, **LAST
+    ),
+    "neighbours together": problem(
+        "conv2d", n=2, c=(3, 24), extents=(9, 23), k=(3, 7), p=(1, 3), bias=1, **HALF
+    ),
+    "neighbours together, strided": problem(
+        "conv2d", c=(3, 70), extents=(19, 43), k=(5, 11), s=4, p=2, bias=1
+    ),
+    "neighbours together, last": problem("conv3d", c=(4, 20), extents=(3, 5, 12), k=3, p=1, **HALF, **LAST),
+    "neighbours together, transposed by groups": problem(
+        "conv_transpose2d", n=2, c=(4, 24), extents=(6, 13), k=(3, 5), p=(1, 3), groups=2, **BRAIN
+    ),
     "empty batch": problem("conv2d", n=0, c=(3, 4), extents=5, k=3, bias=1),
 }

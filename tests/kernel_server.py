@@ -6,9 +6,11 @@ the number of outputs still NaN.
 """
 
 import json
+import os
 import sys
 import warnings
 
+import gluon_interpreter
 import torch
 
 from tunedb.kernel import config_from_json, load
@@ -33,6 +35,9 @@ def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict
 def main() -> None:
     warnings.simplefilter("ignore")
     place = torch.device(sys.argv[1])
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        for name in ("shared_rows_io", "shared_rows_jit"):
+            gluon_interpreter.imported(f"tunedb.kernels.{name}")
     for line in sys.stdin:
         case = json.loads(line)
         try:

@@ -9,8 +9,9 @@ from awkward import problem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunedb import weights as module
-from tunedb.weights import Packer, k_major, nearest_tf32, row_length, tap_major
+from tunedb import packer as module
+from tunedb.packer import Packer
+from tunedb.weights import column_major, core_major, k_major, nearest_tf32, row_length, tap_major
 
 SHAPES = [
     problem("conv1d", c=(3, 5), k=4),
@@ -65,13 +66,68 @@ def test_column_major(op):
     """Every weight is at its group, tap, input channel and output channel, and all else is zero."""
     given = problem(op, c=(6, 10), extents=8, k=(2, 3), groups=2)
     weight = torch.randn(given.weight_shape)
-    packed = module.column_major(given, rows=4, row=8)(weight)
+    packed = column_major(given, rows=4, row=8)(weight)
     assert packed.shape == (2, 6, 4, 8)
     for group, i, o, tap in itertools.product(range(2), range(3), range(5), range(6)):
         first = (group * 3 + i, o) if given.transposed else (group * 5 + o, i)
         assert packed[group, tap, i, o] == weight[(*first, tap // 3, tap % 3)]
     assert packed[:, :, 3:].abs().max() == 0
     assert packed[..., 5:].abs().max() == 0
+
+
+PLAIN = {"residues": (), "sides": (), "wide": 1}
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("stack", [1, 2])
+def test_core_major(transposed, stack):
+    """Blocks of rows, steps, taps, vectors of channels: a line's weights lie at its own place among the height taps."""
+    op = "conv_transpose2d" if transposed else "conv2d"
+    given = problem(op, c=(20, 40), extents=9, k=(3, 2), dtype="float16")
+    weight = weight_of(given)
+    packed = core_major(
+        given, **PLAIN, stack=stack, high=1, block_m=64, block_k=16, few=False, rounded=False
+    )(weight)
+    of_line, steps = 64 // stack, (2 + stack) * 2
+    assert packed.shape[:2] == (1, -(-40 // of_line))
+    flat = packed.reshape(-1, steps, 2, 2, stack, of_line, 8)
+    for line, channel, k_h, k_w, c_in in itertools.product(
+        range(stack), (0, 39), range(3), range(2), (0, 19)
+    ):
+        step = (k_h + line) * 2 + c_in // 16
+        found = flat[channel // of_line, step, k_w, c_in % 16 // 8, line, channel % of_line, c_in % 8]
+        tap = (2 - k_h, 1 - k_w) if transposed else (k_h, k_w)
+        assert found == (weight[(c_in, channel, *tap)] if transposed else weight[(channel, c_in, *tap)])
+    assert int((packed != 0).sum()) == stack * int((weight != 0).sum())
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_core_major_by_residue(layout):
+    """A strided transposed problem's rows are residues of the width: innermost in channels_first, outermost in channels_last."""
+    given = problem("conv_transpose1d", c=(8, 6), extents=9, k=4, s=2, p=1, dtype="float16", layout=layout) if layout == "channels_first" else problem("conv_transpose2d", c=(8, 6), extents=(1, 9), k=(1, 4), s=(1, 2), p=(0, 1), dtype="float16", layout=layout)  # fmt: skip
+    weight = weight_of(given)
+    # Output 2q + r reads input q + e with weight k where r + 1 - k = 2e; the window begins at e = -1.
+    sides, residues = ((1, 1, 1, 0), (1, 1, 1, 0), (3, 1, 1, 1)), ((1, 1, 0), (1, 1, 0), (2, 1, 0))
+    pack = core_major(given, residues=residues, sides=sides, wide=2, stack=1, high=1, block_m=16, block_k=16, few=False, rounded=False)  # fmt: skip
+    flat = pack(weight).reshape(3, 2, 16, 8)
+    for r, k, c_out, c_in in itertools.product(range(2), range(4), range(6), range(8)):
+        row = c_out * 2 + r if layout == "channels_first" else r * 8 + c_out
+        if (r + 1 - k) % 2 == 0:
+            assert flat[(r + 1 - k) // 2 + 1, 0, row, c_in] == weight.reshape(8, 6, 4)[c_in, c_out, k]
+    assert int((flat != 0).sum()) == int((weight != 0).sum())
+
+
+def test_core_major_of_few_channels():
+    """Four channels of each of four neighbouring taps are one tap's vectors."""
+    given = problem("conv2d", c=(3, 5), extents=19, k=(1, 7), dtype="float16")
+    weight = weight_of(given)
+    packed = core_major(given, **PLAIN, stack=1, high=1, block_m=64, block_k=16, few=True, rounded=False)(
+        weight
+    )
+    flat = packed.reshape(2, 2, 64, 2, 4)
+    for c_out, c_in, tap in itertools.product(range(5), range(3), range(7)):
+        assert flat[tap // 4, tap % 4 // 2, c_out, tap % 2, c_in] == weight[c_out, c_in, 0, tap]
+    assert int((packed != 0).sum()) == int((weight != 0).sum())
 
 
 @pytest.mark.parametrize("given_problem", SHAPES, ids=lambda one: f"{one.op}-{one.groups}")

@@ -45,9 +45,14 @@ def compiled(signature: Signature, device: Device) -> Any:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
+    kind: Any = ASTSource
+    if signature.fn.is_gluon():
+        from triton.experimental.gluon._runtime import GluonASTSource
+
+        kind = GluonASTSource
     # In argument order, not in the signature's: the text of these dicts is part of the cache's key.
     position = {name: (index,) for index, name in enumerate(signature.types)}
-    source = ASTSource(
+    source = kind(
         signature.fn,
         signature=dict(signature.types),
         constexprs={

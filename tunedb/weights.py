@@ -2,11 +2,11 @@
 
 import itertools
 import math
-import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tunedb.problem import Problem
+from tunedb.packer import Packer
+from tunedb.problem import ITEM_BYTES, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Packer",
     "column_major",
+    "core_major",
     "k_major",
     "residue_major",
     "row_length",
@@ -25,76 +26,6 @@ __all__ = [
 ]
 
 ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
-
-
-class _Packed(NamedTuple):
-    owner: "weakref.ref[Tensor]"
-    version: int
-    address: int
-    packed: "Tensor"
-    stream: int
-
-
-class Packer:
-    """Packs a weight when first seen, and again when it was changed in place.
-
-    Entries are keyed by the identity of the tensor and die with it, so a module that computes its weight
-    anew in every call (weight norm) costs a packing a call but no memory. Changes through `weight.data`
-    are invisible to torch's version counter: call `tunedb.clear()` after one.
-    """
-
-    def __init__(self, pack: "Callable[[Tensor], Tensor]") -> None:
-        self._pack = pack
-        self._entries: dict[int, _Packed] = {}
-
-    def __call__(self, weight: "Tensor") -> "Tensor":
-        entry = self._entries.get(id(weight))
-        if entry is not None and _current(entry, weight) and entry.stream == _stream(weight):
-            return entry.packed
-        return self._miss(weight, entry)
-
-    def clear(self) -> None:
-        self._entries.clear()
-
-    def _miss(self, weight: "Tensor", entry: _Packed | None) -> "Tensor":
-        if weight.is_inference() or _capturing(weight):
-            # No way to see a change, or memory that belongs to a graph: never kept.
-            return self._pack(weight.detach())
-        key, stream = id(weight), _stream(weight)
-        if entry is not None and _current(entry, weight):
-            # Packed on another stream: wait for that once, then it counts as packed on this one.
-            packed = entry.packed
-            _adopt(packed)
-        else:
-            packed = self._pack(weight.detach())
-        entries = self._entries
-        owner = weakref.ref(weight, lambda _: entries.pop(key, None))
-        entries[key] = _Packed(owner, weight._version, weight.data_ptr(), packed, stream)
-        return packed
-
-
-def _current(entry: _Packed, weight: "Tensor") -> bool:
-    # An inference tensor has no version counter: none is ever entered, so the counter is there.
-    return entry.owner() is weight and entry.version == weight._version and entry.address == weight.data_ptr()
-
-
-def _stream(tensor: "Tensor") -> int:
-    import torch
-
-    return torch._C._cuda_getCurrentRawStream(tensor.device.index) if tensor.is_cuda else 0
-
-
-def _capturing(tensor: "Tensor") -> bool:
-    import torch
-
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
-
-
-def _adopt(packed: "Tensor") -> None:
-    import torch
-
-    torch.cuda.synchronize(packed.device)
-    packed.record_stream(torch.cuda.current_stream(packed.device))
 
 
 def _by_group(problem: Problem, weight: "Tensor") -> "Tensor":
@@ -206,6 +137,30 @@ def residue_major(
     depth, height and width q) in channels_first and (group, q of the three, channel) in channels_last; the width's
     q are made up to `span`. `rounded` as in k_major.
     """
+    lengths = [side[0] for side in sides]
+    # A dilated width is not one run: its taps count among the runs.
+    together = 1 if problem.stride_w == 1 and problem.dilation_w > 1 else lengths[2]
+    run, runs = together * channels, math.prod(lengths) // together
+
+    by_residue = _by_residue(problem, residues, sides, channels, span)
+
+    def pack(weight: "Tensor") -> "Tensor":
+        dense = by_residue(weight)
+        if problem.layout == "channels_last":
+            dense = dense.permute(0, 2, 3, 4, 1, 5, 6, 7, 8)
+        return _runs_of_rows(dense, runs, run, rounded=rounded)
+
+    return Packer(pack)
+
+
+def _by_residue(
+    problem: Problem,
+    residues: "Sequence[tuple[int, int, int]]",
+    sides: "Sequence[tuple[int, int, int, int]]",
+    channels: int,
+    span: int,
+) -> "Callable[[Tensor], Tensor]":
+    """Return what makes [groups, c_out, residues of three axes, window of three axes, channels] of a weight: see residue_major."""
     groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
     counts = (residues[0][0], residues[1][0], span)
     places = []  # for each axis: (q, tap, place in the window)
@@ -224,20 +179,15 @@ def residue_major(
             places.append(exact)
         assert all(0 <= place < length for _, _, place in places[-1])
     lengths = [side[0] for side in sides]
-    # A dilated width is not one run: its taps count among the runs.
-    together = 1 if problem.stride_w == 1 and problem.dilation_w > 1 else lengths[2]
-    run, runs = together * channels, math.prod(lengths) // together
 
-    def pack(weight: "Tensor") -> "Tensor":
+    def dense_of(weight: "Tensor") -> "Tensor":
         given = _by_group(problem, weight)
         dense = weight.new_zeros(groups, c_out, *counts, *lengths, channels)
         for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*places):
             dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = given[..., k_d, k_h, k_w]
-        if problem.layout == "channels_last":
-            dense = dense.permute(0, 2, 3, 4, 1, 5, 6, 7, 8)
-        return _runs_of_rows(dense, runs, run, rounded=rounded)
+        return dense
 
-    return Packer(pack)
+    return dense_of
 
 
 def _runs_of_rows(dense: "Tensor", runs: int, run: int, *, rounded: bool) -> "Tensor":
@@ -273,6 +223,66 @@ def column_major(problem: Problem, *, rows: int, row: int) -> Packer:
         packed = weight.new_zeros(groups, taps, rows, row)
         packed[:, :, :c_in, :c_out] = _by_group(problem, weight).flatten(3).permute(0, 3, 2, 1)
         return packed
+
+    return Packer(pack)
+
+
+def core_major(
+    problem: Problem,
+    *,
+    residues: "Sequence[tuple[int, int, int]]",
+    sides: "Sequence[tuple[int, int, int, int]]",
+    wide: int,
+    stack: int,
+    high: int,
+    block_m: int,
+    block_k: int,
+    few: bool,
+    rounded: bool,
+) -> Packer:
+    """Return a packer to [groups * residues * blocks, steps, taps, block_k / vector, block_m, vector], for kernels/shared_rows.py.
+
+    The order in which the matrix units read them: vectors of 16 bytes, 8 of them at a time. A block's rows are `stack`
+    neighbouring outputs along the height by channels: each has its weights at its own place among the height taps and zeros
+    elsewhere. Steps are depth taps, height taps by `high`, and input channels by block_k; the taps of a step are `high` height
+    taps by all width taps. With `few`, of at most 4 input channels, block_k are 4 channels of block_k / 4 neighbouring width
+    taps, which are one. Transposed problems of stride 1 have their taps reversed; others have `residues` and `sides` as in
+    residue_major, and a block's rows are the width's residues, made up to `wide`, by channels: residues innermost in
+    channels_first. `rounded` as in k_major.
+    """
+    import torch
+
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    vector = 16 // ITEM_BYTES[problem.dtype]
+    strided = problem.transposed and max(problem.stride) > 1
+    of_line = block_m // (stack * wide)
+    blocks, chunks = -(-c_out // of_line), -(-c_in // block_k)
+    together = block_k // 4
+    by_residue = _by_residue(problem, residues, sides, c_in, wide) if strided else None
+
+    def lines(weight: "Tensor") -> "list[Tensor]":
+        """Return [groups, c_out, channels, taps of three axes] for each line of a block."""
+        if by_residue is not None:
+            apart = by_residue(weight).permute(4, 0, 2, 3, 1, 8, 5, 6, 7).flatten(1, 3)
+            return list(apart)
+        given = _by_group(problem, weight)
+        if problem.transposed:
+            given = given.flip(3, 4, 5)
+        if few:
+            given = torch.nn.functional.pad(given, (0, -problem.k_w % together, 0, 0, 0, 0, 0, 4 - c_in))
+            given = given.reshape(*given.shape[:5], -1, together).permute(0, 1, 6, 2, 3, 4, 5).flatten(2, 3)
+        return [torch.nn.functional.pad(given, (0, 0, s, stack - 1 - s)) for s in range(stack)]
+
+    def pack(weight: "Tensor") -> "Tensor":
+        found = torch.stack(lines(weight), 1)
+        *_, k_d, k_h, _ = found.shape
+        more = (0, 0, 0, 0, 0, 0, 0, chunks * block_k - found.shape[3], 0, blocks * of_line - c_out)
+        dense = torch.nn.functional.pad(found, more).reshape(
+            -1, stack * wide, blocks, of_line, chunks, block_k // vector, vector, k_d, k_h // high, high, found.shape[-1]
+        )  # fmt: skip
+        inner = (3, 1) if strided and problem.layout == "channels_first" else (1, 3)
+        packed = dense.permute(0, 2, 7, 8, 4, 9, 10, 5, *inner, 6).contiguous()
+        return nearest_tf32(packed) if rounded else packed
 
     return Packer(pack)
 

@@ -1,5 +1,6 @@
 """Every kernel module compiles for GPUs that are not there, within what those GPUs have."""
 
+import itertools
 import os
 import random
 import re
@@ -46,14 +47,12 @@ def case(layer):
 
 
 def enrolled():
-    for name in KERNELS:
-        for layer in CASES:
-            if load(name).space(case(layer), DEVICES[89]):
-                yield pytest.param(name, case(layer), id=f"{name}-{layer}")
+    for name, layer, capability in itertools.product(KERNELS, CASES, DEVICES):
+        if load(name).space(case(layer), DEVICES[capability]):
+            yield pytest.param(name, case(layer), capability, id=f"{name}-{layer}-{capability}")
 
 
-@pytest.mark.parametrize("capability", [89, 90])
-@pytest.mark.parametrize(("name", "given"), list(enrolled()))
+@pytest.mark.parametrize(("name", "given", "capability"), list(enrolled()))
 def test_compiles(name, given, capability):
     """The default and a random valid config compile, and what they take is within the device's limits."""
     device, module = DEVICES[capability], load(name)
@@ -94,6 +93,18 @@ def test_multiplier_divides_in_32_bits(capability):
     module, device = load("depthwise"), DEVICES[capability]
     given = problem("conv2d", c=(32, 96), extents=64, k=3, groups=32, layout=LAST)
     ptx = compiled(module.signature(given, module.default(given, device)), device).asm["ptx"]
+    assert not SHORT_DIVISION.search(ptx)
+
+
+@pytest.mark.parametrize("changed", [{}, {"LINES": 2, "TILES": 4}, {"HIGH": 3}])
+def test_steps_divide_in_32_bits(changed):
+    """Steps of three chunks of channels by three depth taps are told apart in 32 bits."""
+    module, device = load("shared_rows"), DEVICES[90]
+    given = problem("conv3d", c=(48, 40), extents=(9, 9, 40), k=3, p=1, layout=FIRST, dtype="float16", precision="ieee")  # fmt: skip
+    config = module.default(given, device)._replace(BLOCK_K=16, BLOCK_N=128, **changed)
+    assert not module.valid(given, config, device)
+    ptx = compiled(module.signature(given, config), device).asm["ptx"]
+    assert "wgmma" in ptx
     assert not SHORT_DIVISION.search(ptx)
 
 

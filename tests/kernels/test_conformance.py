@@ -13,15 +13,18 @@ from tunedb.device import by_slug
 from tunedb.kernel import config_to_json, load, names
 
 DEVICE = by_slug("h200")
+OLDER = by_slug("4090")  # for kernels that multiply otherwise there
+# Where even the smallest tiles are large.
+LARGER = {"shared_rows": {"limit": 3, "largest": 2**16}}
 # Products in TF32 keep 11 bits; float16 and bfloat16 results are rounded to 11 and 8 bits.
 TOLERANCE = {"tf32": 1e-3, "ieee": 3e-6, "float16": 1e-3, "bfloat16": 8e-3}
 
 
-def covering(module, problem, limit=4):
+def covering(module, problem, device=DEVICE, limit=4, largest=2**14):
     """The default, then valid configs in which every choice of every field appears, as far as the limit goes."""
-    dims = module.space(problem, DEVICE)
+    dims = module.space(problem, device)
     rng = random.Random(0)
-    found = [module.default(problem, DEVICE)]
+    found = [module.default(problem, device)]
     missing = {(field, choice) for field, choices in dims.items() for choice in choices}
     missing -= set(found[0]._asdict().items())
     for _ in range(300):
@@ -33,7 +36,9 @@ def covering(module, problem, limit=4):
         ]
         # Large tiles on tiny problems take the interpreter seconds and show nothing new.
         drawn = [
-            config for config in drawn if not module.valid(problem, config, DEVICE) and size(config) <= 2**14
+            config
+            for config in drawn
+            if not module.valid(problem, config, device) and size(config) <= largest
         ]
         best = max(drawn, key=lambda config: len(missing & set(config._asdict().items())), default=None)
         if best is not None and missing & set(best._asdict().items()):
@@ -59,9 +64,14 @@ def enrolled():
 def test_agrees_with_float64(name, problem, run_kernel):
     """Every output is written, and is torch's in float64 within the precision of the problem."""
     module = load(name)
-    configs = [module.default(problem, DEVICE)] if name == "aten" else covering(module, problem)
+    if name == "aten":
+        configs = [module.default(problem, DEVICE)]
+    elif name in LARGER:
+        configs = [*covering(module, problem, **LARGER[name]), *covering(module, problem, OLDER, limit=2)]
+    else:
+        configs = covering(module, problem)
     for config in configs:
-        assert not module.valid(problem, config, DEVICE)
+        assert "" in {module.valid(problem, config, device) for device in (DEVICE, OLDER)}
         answer = run_kernel(name, problem, config_to_json(config))
         tolerance = TOLERANCE[problem.precision if problem.dtype == "float32" else problem.dtype]
         assert answer["unwritten"] == 0, config

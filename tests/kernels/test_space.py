@@ -60,7 +60,8 @@ def test_protocol(name):
     assert len(set(module.OPS)) == len(module.OPS)
     assert issubclass(module.Config, tuple)
     assert set(module.Config.__annotations__.values()) <= {int, str}
-    config = module.default(KB[{"depthwise": "kb83", "packed": "kb55"}.get(name, "kb79")], CATALOGUE[0])
+    layer = {"depthwise": "kb83", "packed": "kb55", "shared_rows": "kb55"}.get(name, "kb79")
+    config = module.default(KB[layer], by_slug("h200"))
     assert config_from_json(module, config_to_json(config)) == config
 
 
