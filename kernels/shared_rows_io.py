@@ -133,7 +133,10 @@ def store(
     if CHANNELS_LAST:
         out: gl.constexpr = gl.BlockedLayout([VECTOR, 1], [8, 4], [1, WARPS], [0, 1])
     else:
-        out: gl.constexpr = gl.BlockedLayout([1, VECTOR], [1, 32], [WARPS, 1], [1, 0])
+        # As many results a thread as rows are aligned to, so that what a warp stores at once lies together.
+        NEXT: gl.constexpr = min(VECTOR, EVEN_OUT) if JOINED == PERIOD_W else 1
+        LANES: gl.constexpr = min(32, BLOCK_N * JOINED // NEXT)
+        out: gl.constexpr = gl.BlockedLayout([1, NEXT], [32 // LANES, LANES], [WARPS, 1], [1, 0])
     tile = gl.convert_layout(tile, out)
     row = gl.arange(0, BLOCK_M // JOINED, layout=gl.SliceLayout(1, out))
     column = gl.arange(0, BLOCK_N * JOINED, layout=gl.SliceLayout(0, out))

@@ -84,7 +84,8 @@ def shared_rows(
         taken: gl.constexpr = gl.BlockedLayout(
             [PAIR, VECTOR], [32, 1], [WARPS // COLUMN_WARPS, COLUMN_WARPS], [0, 1]
         )
-    copied: gl.constexpr = gl.BlockedLayout([1, VECTOR], [32, 1], [WARPS, 1], [1, 0])
+    ROW_WARPS: gl.constexpr = max(1, min(WARPS, BLOCK_M // 32))
+    copied: gl.constexpr = gl.BlockedLayout([1, VECTOR], [32, 1], [ROW_WARPS, WARPS // ROW_WARPS], [1, 0])
     vectors: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
     x_cores: gl.constexpr = cores(BLOCK_N, BLOCK_K, VECTOR)
     w_cores: gl.constexpr = cores(BLOCK_M, BLOCK_K, VECTOR)
@@ -178,7 +179,9 @@ def shared_rows(
                     HEIGHTS, STEPS, BLOCK_M, BLOCK_N, BLOCK_K, x_cores, UNIT, product,
                 )  # fmt: skip
             if UNIT == "wgmma":
-                sums = _ended(sums, LINES)
+                sums = _ended(sums, LINES, 0)
+                if TILES == 1:
+                    barrier()  # stores use the memory of what was multiplied
             for of in gl.static_range(LINES):
                 store(
                     y_ptr, b_ptr, sums[of], of, tile, block, n, out_d, out_h, out_w, num_d, pitch, blocks_h, C_OUT, GROUPS, NUM_M, HAS_BIAS,
@@ -198,8 +201,9 @@ def _step(
     """Multiply what is in one stage; meanwhile bring the next step into the other and begin to load the one after.
 
     LEFT is 1 in the last step but one of a tile and 2 in the last: what they load, and what the last brings, is the next tile's.
-    The other stage was read by the products of the step before, which have ended in all warps. Its rows are written between the
-    taps, so that the matrix units always have products waiting, and late, because ptxas moves the loads behind the last product.
+    The other stage can be written once the products of the step before have ended in all warps, and is while the first ones of
+    this step are under way: the matrix units always have products waiting. Weights come first, since nothing else covers their
+    way; rows late, because ptxas moves the loads behind the last product.
     """
     DTYPE: gl.constexpr = w_tile.dtype.element_ty
     TAPS: gl.constexpr = HIGH * TAPS_W
@@ -227,11 +231,17 @@ def _step(
                 values = window.load(gl.DotOperandLayout(1, product, K_WIDTH))
                 added += (mma_v2(weights, values, sums[of], input_precision="tf32"),)
         sums = added
-        if PUTS and not RESIDENT:
-            following = ((step + 1) if LEFT < 2 else 0) * TAPS + tap
-            async_copy.async_copy_global_to_shared(
-                w_room[(1 - SLOT) * TAPS + tap], w_tile + following * (BLOCK_M * BLOCK_K)
-            )
+        if tap == 0:
+            if UNIT == "wgmma":
+                sums = _ended(sums, LINES, LINES)
+                barrier()
+            if PUTS and not RESIDENT:
+                for of in gl.static_range(TAPS):
+                    following = ((step + 1) if LEFT < 2 else 0) * TAPS + of
+                    async_copy.async_copy_global_to_shared(
+                        w_room[(1 - SLOT) * TAPS + of], w_tile + following * (BLOCK_M * BLOCK_K)
+                    )
+                async_copy.commit_group()
         for row in gl.static_range(READ):
             if LATE + row * (TAPS - LATE) // READ == tap:
                 if PUTS:
@@ -240,21 +250,21 @@ def _step(
                     coming += (
                         fetched(x, sizes, (step + 2) if LEFT < 1 else (LEFT - 1) % STEPS, row, SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, HIGH, CHUNKS, HEIGHTS, BLOCK_K),
                     )  # fmt: skip
-    async_copy.commit_group()
-    async_copy.wait_group(0)
-    if UNIT == "wgmma":
-        sums = _ended(sums, LINES)
-        fence_async_shared()
-    barrier()
+    if PUTS:
+        if not RESIDENT:
+            async_copy.wait_group(0)
+        if UNIT == "wgmma":
+            fence_async_shared()
+        barrier()
     if not LOADS:
         coming = rows
     return sums, coming
 
 
 @gluon.jit
-def _ended(sums, LINES: gl.constexpr):
-    """Wait for all products."""
-    sums = warpgroup_mma_wait(0, deps=sums)
+def _ended(sums, LINES: gl.constexpr, BUT: gl.constexpr):
+    """Wait for all products but the last ones."""
+    sums = warpgroup_mma_wait(BUT, deps=sums)
     if LINES == 1:
         sums = (sums,)  # of one tensor Gluon makes no tuple
     return sums

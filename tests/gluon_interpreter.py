@@ -69,9 +69,7 @@ class _Tile:
         return self.values(SEEN)
 
     def put(self, value, state):
-        for read, axis in _Products.under_way:
-            if read.room is self.room:
-                _Products.lost[axis] |= np.isin(read.lines, self.lines).any(1)
+        _Products.overwritten(self)
         if value is not None:
             data = value.handle.data
             assert data.dtype == self.room.data.dtype
@@ -80,8 +78,7 @@ class _Tile:
 
     def operand(self, axis):
         """Return the values; those that are not there yet are NaN."""
-        _Products.under_way.append((self, axis))
-        _Products.lost.setdefault(axis, np.zeros(len(self.lines), bool))
+        _Products.reads.append((self, axis))
         return self.values(THERE)
 
     def values(self, least):
@@ -131,15 +128,46 @@ class _Copies:
 
 
 class _Products:
-    """Products that were not waited for: what they read, and the rows and columns of sums that were overwritten meanwhile."""
+    """Products by what they read: those not waited for, those that another warp may not have waited for, and what was overwritten."""
 
-    under_way, lost = [], {}
+    reads: list = []
+    under_way: list = []
+    ended: list = []
+    lost: dict = {}
+
+    @classmethod
+    def overwritten(cls, tile):
+        for read, axis in sum(cls.under_way + cls.ended, []):
+            if read.room is tile.room:
+                lost = cls.lost.setdefault(axis, np.zeros(len(read.lines), bool))
+                lost |= np.isin(read.lines, tile.lines).any(1)
+
+    @classmethod
+    def begun(cls):
+        cls.under_way.append(cls.reads)
+        cls.reads = []
+
+    @classmethod
+    def waited(cls, outstanding, sums):
+        """Make NaN of what a product read that was overwritten too early."""
+        for tensor in sums:
+            for axis, lost in cls.lost.items():
+                np.moveaxis(tensor.handle.data, axis, 0)[lost] = np.nan
+        cls.lost = {}
+        gone = max(0, len(cls.under_way) - outstanding)
+        cls.ended += cls.under_way[:gone]
+        cls.under_way = cls.under_way[gone:]
+
+    @classmethod
+    def reset(cls):
+        cls.reads, cls.under_way, cls.ended, cls.lost = [], [], [], {}
 
 
 def _barrier():
     """What was written can be loaded by all threads, and what was fenced multiplied by an asynchronous unit."""
     _advance(FENCED, THERE)
     _advance(WRITTEN, SEEN)
+    _Products.ended = []
 
 
 def _advance(before, after):
@@ -150,6 +178,7 @@ def _advance(before, after):
 def warpgroup_mma(one, other, total, is_async=False):
     # The interpreter takes the bits of bfloat16 for integers.
     one, other = one.operand(0).to(tl.float32), other.operand(1).to(tl.float32)
+    _Products.begun()
     return tl.dot(one, other, total, input_precision="tf32")
 
 
@@ -158,11 +187,7 @@ def mma_v2(one, other, total, input_precision):
 
 
 def warpgroup_mma_wait(outstanding, deps):
-    assert _number(outstanding) == 0
-    for tensor in deps:
-        for axis, lost in _Products.lost.items():
-            np.moveaxis(tensor.handle.data, axis, 0)[lost] = np.nan
-    _Products.under_way, _Products.lost = [], {}
+    _Products.waited(_number(outstanding), deps)
     return deps if len(deps) > 1 else deps[0]
 
 
@@ -186,6 +211,7 @@ class _Allocation:
         program = interpreter.interpreter_builder.grid_idx
         if program != cls.program:
             cls.rooms, cls.program = (), program
+            _Products.reset()
         room = _Room(dtype, shape, layout)
         cls.rooms += (room,)
         return room
