@@ -4,7 +4,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from tunedb.kernels.ptx import INTERPRETED
 
-__all__ = ["anew", "fetched", "placed", "put", "store"]
+__all__ = ["anew", "fetched", "pinned", "placed", "put", "store"]
 
 
 @gluon.jit
@@ -73,15 +73,26 @@ def put(room, row, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, layout: gl.cons
 
 @gluon.jit
 def _round_tf32(x):
-    """The same as precision.round_tf32, in Gluon."""
+    """Round to nearest, ties away from zero, as precision.round_tf32, but leave the last 13 bits, which matrix units ignore."""
     if INTERPRETED:
         bits = (x.to(gl.int32, bitcast=True) + 0x1000) & -0x2000
         x = gl.where(x == x, bits.to(gl.float32, bitcast=True), x)  # noqa: PLR0124 (NaN differs from itself)
     else:
+        # Two instructions, of which cvt.rna.tf32.f32 makes four.
         x = gl.inline_asm_elementwise(
-            "cvt.rna.tf32.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1
-        )
+            "{ .reg .pred p; .reg .b32 b; setp.num.f32 p, $1, $1; mov.b32 b, $1; @p add.s32 b, b, 0x1000; mov.b32 $0, b; }",
+            "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1,
+        )  # fmt: skip
     return x
+
+
+@gluon.jit
+def pinned(number):
+    """Keep loads and stores on their side of here: ptxas would move the loads of rows behind the last product of a step."""
+    if not INTERPRETED:
+        gl.inline_asm_elementwise(
+            "bar.warp.sync 0xffffffff; mov.b32 $0, $1;", "=r,r", [number], dtype=gl.int32, is_pure=False, pack=1
+        )
 
 
 @gluon.jit

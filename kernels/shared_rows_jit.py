@@ -10,7 +10,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_init,
     warpgroup_mma_wait,
 )
-from tunedb.kernels.shared_rows_io import anew, fetched, placed, put, store
+from tunedb.kernels.shared_rows_io import anew, fetched, pinned, placed, put, store
 
 __all__ = ["shared_rows"]
 
@@ -203,7 +203,7 @@ def _step(
     LEFT is 1 in the last step but one of a tile and 2 in the last: what they load, and what the last brings, is the next tile's.
     The other stage can be written once the products of the step before have ended in all warps, and is while the first ones of
     this step are under way: the matrix units always have products waiting. Weights come first, since nothing else covers their
-    way; rows late, because ptxas moves the loads behind the last product.
+    way; the loads of rows stay between the products, a whole step before they are needed.
     """
     DTYPE: gl.constexpr = w_tile.dtype.element_ty
     TAPS: gl.constexpr = HIGH * TAPS_W
@@ -247,9 +247,11 @@ def _step(
                 if PUTS:
                     put(x_room[(1 - SLOT) * READ + row], rows[row], BLOCK_N, BLOCK_K, x_cores)
                 if LOADS:
+                    pinned(step)
                     coming += (
                         fetched(x, sizes, (step + 2) if LEFT < 1 else (LEFT - 1) % STEPS, row, SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, HIGH, CHUNKS, HEIGHTS, BLOCK_K),
                     )  # fmt: skip
+                    pinned(step)
     if PUTS:
         if not RESIDENT:
             async_copy.wait_group(0)
