@@ -24,7 +24,7 @@ from tunedb.weights import core_major
 
 OPS = ALL_OPS
 MOST_TAPS = 64  # whose weights stay in shared memory, each a buffer of its own
-REGISTERS = 160  # of a thread, for its sums and the input of the next step
+REGISTERS = 216  # of a thread, for its sums and the input of the next step: more would spill
 
 
 class Config(NamedTuple):

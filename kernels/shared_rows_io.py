@@ -4,7 +4,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from tunedb.kernels.ptx import INTERPRETED
 
-__all__ = ["anew", "fetched", "pinned", "placed", "put", "store"]
+__all__ = ["anew", "fetched", "pinned", "placed", "put", "seen", "store"]
 
 
 @gluon.jit
@@ -68,7 +68,13 @@ def put(room, row, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, layout: gl.cons
     """Write a row of input to shared memory, float32 rounded to TF32."""
     if row.dtype == gl.float32:
         row = _round_tf32(row)
-    room.index(0)._reinterpret(row.dtype, [BLOCK_N, BLOCK_K], layout).store(row)  # noqa: SLF001 (public in all but name)
+    seen(room, 0, BLOCK_N, BLOCK_K, layout).store(row)
+
+
+@gluon.jit
+def seen(room, line, ROWS: gl.constexpr, COLUMNS: gl.constexpr, layout: gl.constexpr):
+    """Return rows and columns of shared memory from a vector on."""
+    return room.index(line)._reinterpret(room.dtype, [ROWS, COLUMNS], layout)  # noqa: SLF001 (public in all but name)
 
 
 @gluon.jit

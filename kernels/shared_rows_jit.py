@@ -10,7 +10,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_init,
     warpgroup_mma_wait,
 )
-from tunedb.kernels.shared_rows_io import anew, fetched, pinned, placed, put, store
+from tunedb.kernels.shared_rows_io import anew, fetched, pinned, placed, put, seen, store
 
 __all__ = ["shared_rows"]
 
@@ -118,9 +118,11 @@ def shared_rows(
         )
     w_room = ()
     for _ in gl.static_range(TAPS * (STEPS if RESIDENT else 2)):
-        w_room += (gl.allocate_shared_memory(DTYPE, [BLOCK_M, BLOCK_K], w_cores),)
+        w_room += (gl.allocate_shared_memory(DTYPE, [BLOCK_M * BLOCK_K // VECTOR, 1, VECTOR], vectors),)
     for tap in gl.static_range(TAPS * (STEPS if RESIDENT else 1)):
-        async_copy.async_copy_global_to_shared(w_room[tap], w_tile + tap * (BLOCK_M * BLOCK_K))
+        async_copy.async_copy_global_to_shared(
+            seen(w_room[tap], 0, BLOCK_M, BLOCK_K, w_cores), w_tile + tap * (BLOCK_M * BLOCK_K)
+        )
     async_copy.commit_group()
     x = placed(
         x_ptr, first, first, 1, sizes, SIDE_D, SIDE_H, SIDE_W,
@@ -162,9 +164,9 @@ def shared_rows(
             for twice in range(LOOPED // 2):
                 for slot in gl.static_range(2):
                     sums, rows = _step(
-                        x_room, w_room, sums, rows, x, w_tile, sizes, anew(twice * 2) + slot, slot, 0, odd, SIDE_D, SIDE_H, SIDE_W,
+                        x_room, w_room, sums, rows, x, w_tile, sizes, tile, anew(twice * 2) + slot, slot, 0, odd, SIDE_D, SIDE_H, SIDE_W,
                         C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS, HEIGHTS, STEPS,
-                        BLOCK_M, BLOCK_N, BLOCK_K, x_cores, UNIT, product,
+                        BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
                     )  # fmt: skip
             then = x
             if TILES > 1:
@@ -174,9 +176,9 @@ def shared_rows(
                 )  # fmt: skip
             for step in gl.static_range(LOOPED, STEPS):
                 sums, rows = _step(
-                    x_room, w_room, sums, rows, x if step + 2 < STEPS else then, w_tile, sizes, step, step, step + 3 - STEPS, odd,
+                    x_room, w_room, sums, rows, x if step + 2 < STEPS else then, w_tile, sizes, tile, step, step, step + 3 - STEPS, odd,
                     SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS,
-                    HEIGHTS, STEPS, BLOCK_M, BLOCK_N, BLOCK_K, x_cores, UNIT, product,
+                    HEIGHTS, STEPS, BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
                 )  # fmt: skip
             if UNIT == "wgmma":
                 sums = _ended(sums, LINES, 0)
@@ -192,11 +194,11 @@ def shared_rows(
 
 @gluon.jit
 def _step(
-    x_room, w_room, sums, rows, x, w_tile, sizes, step, place: gl.constexpr, LEFT: gl.constexpr, odd: gl.constexpr,
+    x_room, w_room, sums, rows, x, w_tile, sizes, tile, step, place: gl.constexpr, LEFT: gl.constexpr, odd: gl.constexpr,
     SIDE_D: gl.constexpr, SIDE_H: gl.constexpr, SIDE_W: gl.constexpr, C_IN: gl.constexpr, GROUPS: gl.constexpr, CHANNELS_LAST: gl.constexpr, FEW: gl.constexpr,
     STACK: gl.constexpr, LINES: gl.constexpr, HIGH: gl.constexpr, TILES: gl.constexpr, RESIDENT: gl.constexpr, PAIR: gl.constexpr,
     READ: gl.constexpr, TAPS_W: gl.constexpr, CHUNKS: gl.constexpr, HEIGHTS: gl.constexpr, STEPS: gl.constexpr,
-    BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, x_cores: gl.constexpr, UNIT: gl.constexpr, product: gl.constexpr,
+    BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, x_cores: gl.constexpr, w_cores: gl.constexpr, UNIT: gl.constexpr, product: gl.constexpr,
 ):  # fmt: skip
     """Multiply what is in one stage; meanwhile bring the next step into the other and begin to load the one after.
 
@@ -215,18 +217,22 @@ def _step(
     W_SLOT: gl.constexpr = place if RESIDENT else SLOT
     PUTS: gl.constexpr = LEFT < 2 or TILES > 1
     LOADS: gl.constexpr = LEFT < 1 or TILES > 1
+    # New in every step for all the compiler knows, which would otherwise keep the addresses of all windows in registers.
+    nought = (sizes[0] + tile + step) >> 31
     coming = ()
     for tap in gl.static_range(TAPS):
         added = ()
+        weights = seen(w_room[W_SLOT * TAPS + tap], nought, BLOCK_M, BLOCK_K, w_cores)
         if UNIT == "mma":
-            weights = w_room[W_SLOT * TAPS + tap].load(gl.DotOperandLayout(0, product, K_WIDTH))
+            weights = weights.load(gl.DotOperandLayout(0, product, K_WIDTH))
         for of in gl.static_range(LINES):
-            window = x_room[SLOT * READ + of * LINE + tap // TAPS_W].index(
-                -SIDE_W.lead % PAIR + tap % TAPS_W * SHIFT
-            )
-            window = window._reinterpret(DTYPE, [BLOCK_N, BLOCK_K], x_cores).permute((1, 0))  # noqa: SLF001
+            window = seen(
+                x_room[SLOT * READ + of * LINE + tap // TAPS_W],
+                nought + (-SIDE_W.lead % PAIR + tap % TAPS_W * SHIFT),
+                BLOCK_N, BLOCK_K, x_cores,
+            ).permute((1, 0))  # fmt: skip
             if UNIT == "wgmma":
-                added += (warpgroup_mma(w_room[W_SLOT * TAPS + tap], window, sums[of], is_async=True),)
+                added += (warpgroup_mma(weights, window, sums[of], is_async=True),)
             else:
                 values = window.load(gl.DotOperandLayout(1, product, K_WIDTH))
                 added += (mma_v2(weights, values, sums[of], input_precision="tf32"),)
@@ -239,7 +245,8 @@ def _step(
                 for of in gl.static_range(TAPS):
                     following = ((step + 1) if LEFT < 2 else 0) * TAPS + of
                     async_copy.async_copy_global_to_shared(
-                        w_room[(1 - SLOT) * TAPS + of], w_tile + following * (BLOCK_M * BLOCK_K)
+                        seen(w_room[(1 - SLOT) * TAPS + of], 0, BLOCK_M, BLOCK_K, w_cores),
+                        w_tile + following * (BLOCK_M * BLOCK_K),
                     )
                 async_copy.commit_group()
         for row in gl.static_range(READ):
