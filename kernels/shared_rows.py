@@ -7,7 +7,7 @@ shared memory read from another position on. Triton's own language has no such o
 
 import itertools
 from collections.abc import Callable
-from math import gcd
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 from tunedb.kernels.geometry import is_large
@@ -23,6 +23,7 @@ from tunedb.problem import OPS as ALL_OPS
 from tunedb.weights import core_major
 
 OPS = ALL_OPS
+MANY = 2**16  # outputs of a channel: enough large tiles for every SM
 MOST_TAPS = 64  # whose weights stay in shared memory, each a buffer of its own
 REGISTERS = 216  # of a thread, for its sums and the input of the next step: more would spill
 
@@ -50,6 +51,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     item, rows = ITEM_BYTES[problem.dtype], spots(problem, packing)[1]
     columns = c_out * wide(packing)
+    outputs = problem.n * prod(problem.out_extents)
     whole = 64 if device.capability == 90 else 16  # rows of the smallest product
     stacks = tuple(
         stack
@@ -61,14 +63,14 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     return {
         "UNIT": _units(device),
         "STACK": stacks,
-        "LINES": tuple(lines for lines in (1, 2, 3, 4) if lines <= rows),
+        "LINES": tuple(lines for lines in (1, 2, 3) if lines <= rows),
         "HIGH": tuple(sorted({1} | {packing.height.taps + stack - 1 for stack in stacks if dense(packing)})),
         "TILES": (1, 4, 16),
         "RESIDENT": (0, 1),
         "BLOCK_M": tuple(
             size for size in (16, 32, 64, 128) if whole <= size < 2 * max(whole, columns * stacks[-1])
         ),
-        "BLOCK_N": (64, 128, 256),
+        "BLOCK_N": (128, 256) if outputs >= MANY else (64, 128, 256),
         "BLOCK_K": tuple(size for size in sizes if size == sizes[0] or size <= useful),
         "num_warps": (4, 8),
     }
@@ -92,8 +94,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return "the width must have stride 1 where a group has more than 4 input channels"
     if config.STACK not in (1, 2, 4) or (config.STACK > 1 and (packing.strided or not dense(packing))):
         return f"STACK must be 1, 2 or 4, and 1 where something is strided or the height dilated, but is {config.STACK}"
-    if config.LINES not in (1, 2, 3, 4) or max(config.LINES, config.STACK) > max(1, rows):
-        return f"LINES must be 1 to 4, and with STACK at most the {rows} rows, but is {config.LINES}"
+    if config.LINES not in (1, 2, 3) or max(config.LINES, config.STACK) > max(1, rows):
+        return f"LINES must be 1 to 3, and with STACK at most the {rows} rows, but is {config.LINES}"
     highs = (1, packing.height.taps + config.STACK - 1) if dense(packing) else (1,)
     if config.HIGH not in highs:
         return f"HIGH must be one of {highs}, but is {config.HIGH}"
@@ -144,7 +146,7 @@ def default(problem: Problem, device: Device) -> Config | None:
 
 
 def seeds(problem: Problem, device: Device) -> list[Config]:
-    """Return tiles by reckoning: many sums for what is loaded, or small ones that share an SM."""
+    """Return what was fastest for some problem: many sums for what is loaded, or small tiles that share an SM."""
     packing = packing_of(problem)
     if packing is None or default(problem, device) is None:
         return []
@@ -155,17 +157,19 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     for lines, tall, tiles, resident, block_m, block_n, size, warps in (
         (2, 1, 1, 0, 64, 256, 32, 8),
         (2, 1, 4, 0, 64, 256, 32, 8),
-        (1, 1, 4, 1, 64, 256, 32, 8),
-        (1, 1, 4, 0, 64, 256, 32, 4),
         (2, 1, 4, 0, 64, 128, 32, 4),
-        (2, 0, 4, 0, 64, 256, 64, 8),
+        (1, 0, 1, 0, 64, 256, 64, 8),
+        (1, 0, 4, 0, 64, 256, 64, 8),
+        (3, 0, 4, 0, 64, 128, 32, 4),
         (2, 1, 1, 0, 64, 128, 32, 8),
-        (2, 0, 1, 0, 64, 128, 64, 8),
-        (1, 0, 16, 1, 64, 256, 64, 8),
-        (1, 1, 4, 0, 128, 256, 32, 8),
+        (2, 0, 4, 0, 64, 256, 64, 8),
+        (1, 1, 4, 1, 64, 256, 32, 8),
+        (1, 0, 16, 1, 64, 128, 64, 8),
         (2, 1, 4, 0, 128, 128, 32, 8),
-        (1, 0, 4, 1, 128, 128, 64, 8),
+        (3, 0, 1, 0, 128, 128, 64, 8),
         (1, 0, 4, 0, 128, 128, 64, 4),
+        (1, 1, 16, 1, 128, 128, 64, 8),
+        (1, 1, 4, 0, 128, 256, 32, 8),
     ):
         if (block_m == 128) == (c_out * wide(packing) > 64):
             config = Config(unit, stack, lines, high if tall else 1, tiles, resident, block_m, block_n, size // item, warps)  # fmt: skip

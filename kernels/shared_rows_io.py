@@ -97,7 +97,12 @@ def pinned(number):
     """Keep loads and stores on their side of here: ptxas would move the loads of rows behind the last product of a step."""
     if not INTERPRETED:
         gl.inline_asm_elementwise(
-            "bar.warp.sync 0xffffffff; mov.b32 $0, $1;", "=r,r", [number], dtype=gl.int32, is_pure=False, pack=1
+            "bar.warp.sync 0xffffffff; mov.b32 $0, $1;",
+            "=r,r",
+            [number],
+            dtype=gl.int32,
+            is_pure=False,
+            pack=1,
         )
 
 

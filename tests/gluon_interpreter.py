@@ -8,6 +8,7 @@ before it was waited for.
 """
 
 import importlib
+import itertools
 import math
 import sys
 import types
@@ -35,15 +36,6 @@ class _Room:
     def index(self, line):
         return _Tile(self, _number(line))
 
-    def whole(self):
-        return _Tile(self, 0)._reinterpret(self.dtype, self.shape, None)
-
-    def operand(self, axis):
-        return self.whole().operand(axis)
-
-    def load(self, layout):
-        return self.whole().load(layout)
-
 
 class _Tile:
     """Rows and columns from a vector of an allocation on: a vector of columns after another, each row after row."""
@@ -69,7 +61,7 @@ class _Tile:
         return self.values(SEEN)
 
     def put(self, value, state):
-        _Products.overwritten(self)
+        _Allocation.products.overwritten(self)
         if value is not None:
             data = value.handle.data
             assert data.dtype == self.room.data.dtype
@@ -78,7 +70,7 @@ class _Tile:
 
     def operand(self, axis):
         """Return the values; those that are not there yet are NaN."""
-        _Products.reads.append((self, axis))
+        _Allocation.products.reads.append((self, axis))
         return self.values(THERE)
 
     def values(self, least):
@@ -111,8 +103,7 @@ class _Copies:
     def __init__(self):
         self.open, self.groups = [], []
 
-    def async_copy_global_to_shared(self, room, pointer, mask=None):
-        tile = room.whole()
+    def async_copy_global_to_shared(self, tile, pointer, mask=None):
         tile.put(None, MOVING)
         if mask is None or mask:
             self.open.append((tile, pointer))
@@ -130,44 +121,35 @@ class _Copies:
 class _Products:
     """Products by what they read: those not waited for, those that another warp may not have waited for, and what was overwritten."""
 
-    reads: list = []
-    under_way: list = []
-    ended: list = []
-    lost: dict = {}
+    def __init__(self):
+        self.reads, self.under_way, self.ended, self.lost = [], [], [], {}
 
-    @classmethod
-    def overwritten(cls, tile):
-        for read, axis in sum(cls.under_way + cls.ended, []):
+    def overwritten(self, tile):
+        for read, axis in itertools.chain(*self.under_way, *self.ended):
             if read.room is tile.room:
-                lost = cls.lost.setdefault(axis, np.zeros(len(read.lines), bool))
+                lost = self.lost.setdefault(axis, np.zeros(len(read.lines), bool))
                 lost |= np.isin(read.lines, tile.lines).any(1)
 
-    @classmethod
-    def begun(cls):
-        cls.under_way.append(cls.reads)
-        cls.reads = []
+    def begun(self):
+        self.under_way.append(self.reads)
+        self.reads = []
 
-    @classmethod
-    def waited(cls, outstanding, sums):
+    def waited(self, outstanding, sums):
         """Make NaN of what a product read that was overwritten too early."""
         for tensor in sums:
-            for axis, lost in cls.lost.items():
+            for axis, lost in self.lost.items():
                 np.moveaxis(tensor.handle.data, axis, 0)[lost] = np.nan
-        cls.lost = {}
-        gone = max(0, len(cls.under_way) - outstanding)
-        cls.ended += cls.under_way[:gone]
-        cls.under_way = cls.under_way[gone:]
-
-    @classmethod
-    def reset(cls):
-        cls.reads, cls.under_way, cls.ended, cls.lost = [], [], [], {}
+        self.lost = {}
+        gone = max(0, len(self.under_way) - outstanding)
+        self.ended += self.under_way[:gone]
+        self.under_way = self.under_way[gone:]
 
 
 def _barrier():
     """What was written can be loaded by all threads, and what was fenced multiplied by an asynchronous unit."""
     _advance(FENCED, THERE)
     _advance(WRITTEN, SEEN)
-    _Products.ended = []
+    _Allocation.products.ended = []
 
 
 def _advance(before, after):
@@ -178,7 +160,7 @@ def _advance(before, after):
 def warpgroup_mma(one, other, total, is_async=False):
     # The interpreter takes the bits of bfloat16 for integers.
     one, other = one.operand(0).to(tl.float32), other.operand(1).to(tl.float32)
-    _Products.begun()
+    _Allocation.products.begun()
     return tl.dot(one, other, total, input_precision="tf32")
 
 
@@ -187,7 +169,7 @@ def mma_v2(one, other, total, input_precision):
 
 
 def warpgroup_mma_wait(outstanding, deps):
-    _Products.waited(_number(outstanding), deps)
+    _Allocation.products.waited(_number(outstanding), deps)
     return deps if len(deps) > 1 else deps[0]
 
 
@@ -205,13 +187,13 @@ class InterpretedFunction(interpreter.InterpretedFunction):
 class _Allocation:
     """The allocations of the program that runs: those of the one before are gone."""
 
-    rooms, program = (), None
+    rooms, program, products = (), None, _Products()
 
     def __new__(cls, dtype, shape, layout):
         program = interpreter.interpreter_builder.grid_idx
         if program != cls.program:
             cls.rooms, cls.program = (), program
-            _Products.reset()
+            cls.products = _Products()
         room = _Room(dtype, shape, layout)
         cls.rooms += (room,)
         return room
