@@ -170,6 +170,8 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
         (1, 0, 4, 0, 128, 128, 64, 4),
         (1, 1, 16, 1, 128, 128, 64, 8),
         (1, 1, 4, 0, 128, 256, 32, 8),
+        (1, 1, 4, 1, 128, 256, 32, 8),
+        (1, 1, 4, 1, 64, 128, 128, 4),
     ):
         if (block_m == 128) == (c_out * wide(packing) > 64):
             config = Config(unit, stack, lines, high if tall else 1, tiles, resident, block_m, block_n, size // item, warps)  # fmt: skip

@@ -161,13 +161,14 @@ def shared_rows(
                 if UNIT == "wgmma":
                     zeros = warpgroup_mma_init(zeros)
                 sums += (zeros,)
-            for twice in range(LOOPED // 2):
-                for slot in gl.static_range(2):
-                    sums, rows = _step(
-                        x_room, w_room, sums, rows, x, w_tile, sizes, tile, anew(twice * 2) + slot, slot, 0, odd, SIDE_D, SIDE_H, SIDE_W,
-                        C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS, HEIGHTS, STEPS,
-                        BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
-                    )  # fmt: skip
+            if LOOPED > 0:
+                for twice in range(LOOPED // 2):
+                    for slot in gl.static_range(2):
+                        sums, rows = _step(
+                            x_room, w_room, sums, rows, x, w_tile, sizes, tile, anew(twice * 2) + slot, slot, 0, odd, SIDE_D, SIDE_H, SIDE_W,
+                            C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS, HEIGHTS, STEPS,
+                            BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
+                        )  # fmt: skip
             then = x
             if TILES > 1:
                 then = placed(
