@@ -15,7 +15,8 @@ DEVICE = by_slug("h200")
 
 
 def tuning(kernels=landscape, trials=40):
-    return _Tuning(Job(landscape.problem("conv2d"), trials, (), ()), DEVICE, kernels)
+    setup = Setup(DEVICE, gpu=0, workers=1, parts=None, limits=None)  # the search needs no more of it
+    return _Tuning(Job(landscape.problem("conv2d"), trials, (), ()), setup, kernels)
 
 
 def asked(one, limit):

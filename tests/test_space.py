@@ -1,9 +1,12 @@
 import random
 
 import landscape
+import pytest
 
+from tunedb import kernel
 from tunedb.device import by_slug
-from tunedb.space import Choice, Space
+from tunedb.space import Choice, Space, searched
+from tunedb.suite import load_suite
 
 DEVICE = by_slug("h200")
 
@@ -84,3 +87,14 @@ def test_a_step_changes_little():
         assert 1 <= sum(a != b for a, b in zip(at, values, strict=True)) <= 2
         assert values.BLOCK_M in (16, 32)
         assert values.num_warps in (2, 4, 8)
+
+
+def test_without_a_gpu_only_kernels_that_the_time_model_ranks():
+    """A search on a GPU goes through every kernel that applies, one that predicts leaves out what the model misjudges."""
+    pytest.importorskip("triton")
+    given = next(entry for entry in load_suite("kernelbench") if entry.id == "kb57").problem(
+        "float16", "ieee", "channels_first"
+    )
+    for slug, measured, has in (("4090", True, True), ("4090", False, False), ("h200", False, True)):
+        found = searched(given, by_slug(slug), kernel, measured=measured).kernels
+        assert ("shared_rows" in found, "packed" in found) == (has, True), (slug, measured)

@@ -17,7 +17,7 @@ from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.runner import BenchError, Limits, PrepareError, Runner
 from tunedb.search import Search, Tried
-from tunedb.space import Choice, Space
+from tunedb.space import Choice, searched
 
 __all__ = [
     "FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want", "drive",
@@ -94,13 +94,13 @@ class Failed(NamedTuple):
 class _Tuning:
     """One problem under way: its search, and the candidates that were compiled, or could not be, and are to be told."""
 
-    def __init__(self, job: Job, device: Device, kernels: Any, spare: int = 0) -> None:
+    def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
         self.ready: deque[tuple[Choice, Measurement]] = deque()
         self.dry = False  # the search had nothing more to ask when it was last asked
         self.bug = ""
         try:
-            space = Space(job.problem, device, {name: kernels.load(name) for name in kernels.names()})
+            space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
             self.search = Search(space, job.trials, past=job.past, hints=job.hints, spare=spare)
         except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
             self.bug = traceback.format_exc()
@@ -220,7 +220,7 @@ class _Driver:
                 continue
             self._wanting = False
             spare = 0 if self._runner is None else _SPARE
-            self._ahead = _Tuning(job, self._setup.device, self._kernels, spare)
+            self._ahead = _Tuning(job, self._setup, self._kernels, spare)
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():

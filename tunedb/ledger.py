@@ -19,7 +19,7 @@ from tunedb.progress import Progress, Summary
 from tunedb.record import Measurement, Record
 from tunedb.rows import Candidate, from_result, to_result
 from tunedb.search import Tried
-from tunedb.space import Choice, Space
+from tunedb.space import Choice, Space, searched
 from tunedb.store import Store
 from tunedb.verdict import ATEN, winner, without_aten
 
@@ -75,11 +75,11 @@ class Ledger:
 
     def __enter__(self) -> Self:
         self._learn()
-        kernels = {name: self._kernels.load(name) for name in self._kernels.names()}
+        measured = self._provenance != "predicted"
         facts = {"device": self._device.slug, "provenance": self._provenance}
         restored = []
         for problem, label in self.labels.items():
-            space = Space(problem, self._device, kernels)
+            space = searched(problem, self._device, self._kernels, measured=measured)
             name = study_name(space, self._provenance, self._kernels, self._predictor)
             past = self._history.past(
                 name, {**facts, "label": label, "problem": problem._asdict(), "state": {"name": "waiting"}}

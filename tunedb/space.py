@@ -6,12 +6,13 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tunedb import predict
 from tunedb.device import Device
 from tunedb.errors import ConfigError
 from tunedb.kernel import Kernel, config_from_json, config_to_json
 from tunedb.problem import Problem
 
-__all__ = ["Choice", "Space", "Value", "is_ordered"]
+__all__ = ["Choice", "Space", "Value", "is_ordered", "searched"]
 
 Value = int | str
 
@@ -185,3 +186,9 @@ def _next_to(value: Value, choices: Sequence[Value]) -> Sequence[Value]:
         position = choices.index(value)
         return [choices[at] for at in (position - 1, position + 1) if 0 <= at < len(choices)]
     return [other for other in choices if other != value]
+
+
+def searched(problem: Problem, device: Device, kernels: Any, *, measured: bool) -> Space:
+    """Return what a search goes through: without a GPU only the kernels that the time model can rank."""
+    names = [name for name in kernels.names() if measured or predict.ranks(name, device)]
+    return Space(problem, device, {name: kernels.load(name) for name in names})
