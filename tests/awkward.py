@@ -202,7 +202,7 @@ AWKWARD = {
     "shared rows, cropped": problem("conv_transpose1d", n=2, c=(9, 20), extents=70, k=3, p=3, **HALF),
     "shared rows, dilated far": problem("conv_transpose1d", c=(9, 6), extents=30, k=5, p=2, d=3, **BRAIN),
     "residues joined": problem(
-        "conv_transpose2d", n=2, c=(9, 20), extents=(4, 6), k=4, s=2, p=1, bias=1, **HALF
+        "conv_transpose2d", n=2, c=(9, 10), extents=(3, 6), k=4, s=2, p=1, bias=1, **HALF
     ),
     "residues joined, three of four": problem(
         "conv_transpose2d", c=(9, 7), extents=(3, 8), k=(3, 5), s=(2, 3), p=1, op_=(1, 1), **HALF
@@ -211,10 +211,10 @@ AWKWARD = {
         "conv_transpose3d", c=(9, 6), extents=(3, 3, 4), k=3, s=2, p=1, op_=1, bias=1, **LAST
     ),
     "neighbours together": problem(
-        "conv2d", n=2, c=(3, 24), extents=(9, 23), k=(3, 7), p=(1, 3), bias=1, **HALF
+        "conv2d", n=2, c=(3, 10), extents=(5, 23), k=(3, 7), p=(1, 3), bias=1, **HALF
     ),
     "neighbours together, strided": problem(
-        "conv2d", c=(3, 70), extents=(19, 43), k=(5, 11), s=4, p=2, bias=1
+        "conv2d", c=(3, 18), extents=(11, 43), k=(5, 11), s=4, p=2, bias=1
     ),
     "neighbours together, last": problem("conv3d", c=(4, 20), extents=(3, 5, 12), k=3, p=1, **HALF, **LAST),
     "neighbours together, transposed by groups": problem(
