@@ -195,7 +195,7 @@ def test_tf32_setting_is_part_of_the_problem(database):
         torch.backends.cudnn.allow_tf32 = True
 
 
-@pytest.mark.parametrize("kernel", ["implicit_gemm", "direct"])
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "direct", "shared_rows"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_beyond_32_bits(database, kernel, layout):
     """Tensors of more than 2^31 elements, in all and in one sample, are addressed rightly to the last element."""
@@ -218,10 +218,25 @@ def test_beyond_32_bits(database, kernel, layout):
         torch.cuda.empty_cache()
 
 
-def test_repeats_bit_for_bit(database):
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "packed", "shared_rows"])
+def test_what_is_not_finite_stays_so(database, kernel):
+    """Rounding to TF32 makes no number of a quiet NaN, the only ones that arithmetic gives, and no NaN of what is infinite."""
+    x, w = tensors((1, 16, 40, 42), (64, 16, 3, 3), dtype=torch.float32)
+    bits = (0x7F800000, 0xFF800000, 0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF)
+    for place, pattern in enumerate(bits):
+        x.view(torch.int32)[0, place, 5 + 5 * place, 7 * place] = pattern - (pattern >> 31 << 32)
+    teach(database, "conv2d", x, w, kernel=kernel, padding=1)
+    ours, theirs = tunedb.conv2d(x, w, padding=1), functional.conv2d(x.double(), w.double(), padding=1)
+    assert ran()
+    assert torch.equal(ours.isnan(), theirs.isnan())
+    assert torch.equal(ours.isinf(), theirs.isinf())
+
+
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "shared_rows"])
+def test_repeats_bit_for_bit(database, kernel):
     """The same call gives the same bits."""
     x, w = tensors((2, 64, 30, 31), (64, 64, 4, 4), dtype=torch.float32)
-    teach(database, "conv_transpose2d", x, w, stride=2)
+    teach(database, "conv_transpose2d", x, w, kernel=kernel, stride=2)
     first = tunedb.conv_transpose2d(x, w, stride=2)
     assert ran()
     assert all(torch.equal(first, tunedb.conv_transpose2d(x, w, stride=2)) for _ in range(5))
