@@ -16,6 +16,7 @@ matrix products this way; the rest is arithmetic on the device's facts):
 Re-reads hit L2 as far as what a wave reads fits in it; the first read of every byte comes from memory.
 """
 
+import importlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -41,9 +42,6 @@ RESERVED_SHARED = 1024  # bytes of shared memory that the system takes of every 
 # Warps an SM that keep a unit busy: one a partition issues matrix products back to back; multiply-adds have
 # four cycles of latency on each of four partitions.
 BUSY_WARPS = {"tensor": 4, "fma": 16}
-# Kernels that the model holds for too fast, by the code's compute capability. Measured as sm_89 on an H200 (24 float32
-# problems of kernelbench, 2026-11-21), its favourite took 1.28 times the best with shared_rows and 1.17 without.
-MISJUDGED = {"shared_rows": (80, 86, 89)}
 
 
 def predict_us(problem: Problem, kernel: str, config: str, resources: Measurement, device: Device) -> float:
@@ -66,7 +64,8 @@ def predict_us(problem: Problem, kernel: str, config: str, resources: Measuremen
 
 def ranks(kernel: str, device: Device) -> bool:
     """Return whether the model tells a kernel's configs from other kernels' on a device: else they must be measured."""
-    return device.capability not in MISJUDGED.get(kernel, ())
+    misjudged = importlib.import_module("tunedb.kernels").MISJUDGED
+    return device.capability not in misjudged.get(kernel, ())
 
 
 def modelled_us(
