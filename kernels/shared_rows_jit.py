@@ -1,4 +1,4 @@
-"""The code of kernels/shared_rows.py for Hopper, in Gluon: an input in shared memory once serves every tap that reads it."""
+"""The code of kernels/shared_rows.py, in Gluon: an input in shared memory once serves every tap that reads it."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl

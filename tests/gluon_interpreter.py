@@ -4,7 +4,7 @@ Triton's interpreter runs kernels written in its own language only. `imported` p
 give a kernel the same results. Distributed layouts are nothing. Shared memory is vectors of 16 bytes, NaN at first, in
 which a tile lies as kernels/shared_rows_jit.cores has it. What a GPU would leave to chance is NaN: a product of what was
 written without a fence and a barrier in between, or copied and not waited for, and one whose operands are overwritten
-before it was waited for.
+before it was waited for, or before a barrier after that, since another warp may still wait.
 """
 
 import importlib
@@ -29,7 +29,6 @@ class _Room:
         self.nan = 0x7FC0 if kind == np.uint16 else np.nan
         vector = 16 // kind.itemsize
         lines = math.prod(_number(size) for size in shape) // vector
-        self.shape = shape
         self.data = np.full((lines, vector), self.nan, kind)
         self.state = np.full(lines, THERE)
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "Packer",
     "column_major",
     "core_major",
     "k_major",
@@ -34,6 +33,12 @@ def _by_group(problem: Problem, weight: "Tensor") -> "Tensor":
     if problem.transposed:
         return weight.reshape(problem.groups, c_in, c_out, *problem.kernel).transpose(1, 2)
     return weight.reshape(problem.groups, c_out, c_in, *problem.kernel)
+
+
+def _as_forward(problem: Problem, weight: "Tensor") -> "Tensor":
+    """Return _by_group with which a transposed problem of stride 1 is a forward one: its taps reversed."""
+    given = _by_group(problem, weight)
+    return given.flip(3, 4, 5) if problem.transposed else given
 
 
 def row_length(problem: Problem) -> int:
@@ -103,10 +108,7 @@ def window_major(problem: Problem, inner: int, channels: int, span: int, *, roun
         run, runs = channels, math.prod(problem.kernel)
 
     def pack(weight: "Tensor") -> "Tensor":
-        given = _by_group(problem, weight)
-        if problem.transposed:
-            given = given.flip(3, 4, 5)
-        ordered = given.permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
+        ordered = _as_forward(problem, weight).permute(0, 1, 3 + outer[0], 3 + outer[1], 3 + inner, 2)
         padded = torch.nn.functional.pad(ordered, (0, channels - c_in))
         if span == 1:
             rows = padded.reshape(groups * c_out, runs, run)
@@ -265,9 +267,7 @@ def core_major(
         if by_residue is not None:
             apart = by_residue(weight).permute(4, 0, 2, 3, 1, 8, 5, 6, 7).flatten(1, 3)
             return list(apart)
-        given = _by_group(problem, weight)
-        if problem.transposed:
-            given = given.flip(3, 4, 5)
+        given = _as_forward(problem, weight)
         if few:
             given = torch.nn.functional.pad(given, (0, -problem.k_w % together, 0, 0, 0, 0, 0, 4 - c_in))
             given = given.reshape(*given.shape[:5], -1, together).permute(0, 1, 6, 2, 3, 4, 5).flatten(2, 3)
