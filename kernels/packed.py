@@ -14,7 +14,8 @@ import triton
 from tunedb.kernels.bounds import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.geometry import is_large
 from tunedb.kernels.packed_jit import packed
-from tunedb.kernels.packing import Packing, layout_constants, packed_elements, packing_of, row_elements
+from tunedb.kernels.packed_shape import closest, columns_of, is_ready, runs_of, together_of
+from tunedb.kernels.packing import layout_constants, packed_elements, packing_of
 from tunedb.kernels.precision import dots, worth_trying
 from tunedb.kernels.repack import repack_signature
 
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
 OPS = ALL_OPS
 LARGEST = 1 << 33  # bytes of the packed input
+WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)  # of a tile, in columns
 
 
 class Config(NamedTuple):
-    """A tile is BLOCK_M spans of SPAN neighbouring outputs by BLOCK_N of their SPAN * channels sums."""
+    """A tile is BLOCK_M spans of SPAN neighbouring outputs by BLOCK_N of their SPAN * channels sums.
+
+    BLOCK_N is a power of two or three times one, of which the matrix unit then makes two products that share positions.
+    """
 
     REPACK: int  # 0: the input already is as the product wants it, float32 rounded in the loop
     SPAN: int  # outputs along the inner axis that share a window; more columns for problems of few output channels
@@ -61,10 +66,11 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         span for span in (1, 2, 4, 8) if span <= min(most, out) and (span == 1 or span * c_out <= 256)
     )
     if packing.strided:
-        spans = (_together(packing),)
-    columns = _columns(problem, packing, spans[-1])
+        spans = (together_of(packing),)
+    counts = [columns_of(problem, packing, span) for span in spans]
+    columns = counts[-1]
     return {
-        "REPACK": (0, 1) if _ready(problem, packing) else (1,),
+        "REPACK": (0, 1) if is_ready(problem, packing) else (1,),
         "SPAN": spans,
         "ORDER": ("m", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
@@ -72,8 +78,9 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         # Narrower tiles than the columns allow never won.
         "BLOCK_N": tuple(
             size
-            for size in (16, 32, 64, 128, 256)
-            if min(64, columns if packing.strided else c_out) <= size < 2 * max(columns, 9)
+            for size in WIDTHS
+            if min(48, columns if packing.strided else c_out) <= size < 2 * max(columns, 9)
+            and (size % 3 or any(closest(size // 3 * 4, c) == size for c in counts))
         ),
         "BLOCK_K": (16, 32, 64),
         "TILES": (1, 4)
@@ -89,21 +96,27 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     packing = packing_of(problem)
     if packing is None:
         return "a transposed convolution must have strides of at most 16"
-    names = {"REPACK": (0, 1), "ORDER": ("m", "n", "swizzle"), "SWAP": (0, 1), "DOT": dots(problem)}
+    names = {
+        "REPACK": (0, 1),
+        "ORDER": ("m", "n", "swizzle"),
+        "SWAP": (0, 1),
+        "BLOCK_N": WIDTHS,
+        "DOT": dots(problem),
+    }
     if flaw := shape_flaw(config, names):
         return flaw
     side, out = packing[packing.inner], problem.out_extents[packing.inner]
     if packing.strided:
-        if _together(packing) != config.SPAN or config.SPAN > config.BLOCK_N or not config.REPACK:
-            return f"SPAN must hold the residues of a row, {_together(packing)}, with REPACK, but is {config.SPAN}"
+        if together_of(packing) != config.SPAN or config.SPAN > config.BLOCK_N or not config.REPACK:
+            return f"SPAN must hold the residues of a row, {together_of(packing)}, with REPACK, but is {config.SPAN}"
     elif config.SPAN > 1 and (side.reach > 1 or min(16, config.BLOCK_N) < config.SPAN):
         return f"SPAN must be 1 where the inner axis is dilated, and at most 16 and BLOCK_N, but is {config.SPAN}"
-    if not config.REPACK and not (_ready(problem, packing) and out % config.SPAN == 0):
+    if not config.REPACK and not (is_ready(problem, packing) and out % config.SPAN == 0):
         return "without REPACK the input must be channels_last, without borders, of aligned channels, and SPAN divide the outputs"
-    columns = _columns(problem, packing, config.SPAN)
+    columns = columns_of(problem, packing, config.SPAN)
     if 2 * max(16, columns) <= config.BLOCK_N:
         return f"BLOCK_N {config.BLOCK_N} is twice the {columns} columns"
-    run, _ = _runs(packing, config.SPAN)
+    run, _ = runs_of(packing, config.SPAN)
     if 2 * max(16, run) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {run} elements of a run"
     threads = config.num_warps * 32
@@ -137,12 +150,12 @@ def default(problem: Problem, device: Device) -> Config | None:
         return None
     config = Config(
         REPACK=1,
-        SPAN=_together(packing),
+        SPAN=together_of(packing),
         ORDER="m",
         SWAP=int(problem.layout == "channels_first"),
         BLOCK_M=64,
-        BLOCK_N=min(64, max(16, triton.next_power_of_2(_columns(problem, packing, _together(packing))))),
-        BLOCK_K=32 if _runs(packing, 1)[0] > 16 else 16,
+        BLOCK_N=min(64, max(16, triton.next_power_of_2(columns_of(problem, packing, together_of(packing))))),
+        BLOCK_K=32 if runs_of(packing, 1)[0] > 16 else 16,
         TILES=1,
         DOT=dots(problem)[0],
         num_warps=4,
@@ -171,48 +184,15 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     else:
         tiles = ((wide, 1, 256, 128, 64, 1, 8, 4), (wide, 1, 128, 128, 64, 1, 4, 3), (wide, 0, 128, 256, 64, 4, 8, 4), (half, 1, 128, 64, 64, 1, 8, 4), (one, 0, 256, 64, 32, 4, 4, 3))  # fmt: skip
     found = []
-    for span, swap, m, n, k, count, warps, stages in tiles:
-        columns = max(16, triton.next_power_of_2(_columns(problem, packing, span)))
-        depth = max(16, triton.next_power_of_2(_runs(packing, span)[0]))
-        config = Config(1, span, "swizzle" if c_out > 16 else "m", swap, m, min(n, columns), min(k, depth), count, first.DOT, warps, stages)  # fmt: skip
+    for span, swap, m, most, k, count, warps, stages in tiles:
+        columns = columns_of(problem, packing, span)
+        n = closest(min(most, max(16, triton.next_power_of_2(columns))), columns)
+        depth = max(16, triton.next_power_of_2(runs_of(packing, span)[0]))
+        config = Config(1, span, "swizzle" if c_out > 16 else "m", swap, m, n, min(k, depth), count, first.DOT, warps, stages)  # fmt: skip
         while config.num_stages > 2 and valid(problem, config, device):
             config = config._replace(num_stages=config.num_stages - 1)
         found.append(config)
     return found
-
-
-def _together(packing: Packing) -> int:
-    """Return the span of a strided problem: the live residues of a row, made up to a power of two."""
-    return int(triton.next_power_of_2(packing.residues[2].live))
-
-
-def _columns(problem: Problem, packing: Packing, span: int) -> int:
-    """Return how many sums a position has: channels of a group for every output that shares its window."""
-    depth, height, _ = packing.residues
-    return problem.c_out // problem.groups * depth.live * height.live * span
-
-
-def _ready(problem: Problem, packing: Packing) -> bool:
-    """Return whether the input as it is has the layout that repacking would give, longer rows aside."""
-    borders = any(side.lead for side in packing[:3]) or problem.transposed
-    length = (problem.in_d, problem.in_h, problem.in_w)[packing.inner]
-    return (
-        problem.layout == "channels_last"
-        and packing.inner == 2
-        and problem.groups == 1
-        and packing.channels == problem.c_in
-        and not borders
-        and row_elements(packing, length) == length * problem.c_in
-    )
-
-
-def _runs(packing: Packing, span: int) -> tuple[int, int]:
-    """Return the elements of a contiguous run of a window of `span` outputs, and how many runs a window has."""
-    side = packing[packing.inner]
-    wider = 0 if packing.strided else (span - 1) * side.step
-    together = wider + side.taps if side.reach == 1 else 1
-    taps = packing.depth.taps * packing.height.taps * packing.width.taps
-    return together * packing.channels, taps // (side.taps if side.reach == 1 else 1)
 
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
@@ -224,13 +204,13 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
         counts[packing.inner] = config.SPAN
     spots = [-(-out // count) for out, count in zip(problem.out_extents, counts, strict=True)]
     tiles = -(-problem.n * math.prod(spots) // (config.BLOCK_M * config.TILES))
-    return tiles * -(-_columns(problem, packing, config.SPAN) // config.BLOCK_N) * problem.groups, 1, 1
+    return tiles * -(-columns_of(problem, packing, config.SPAN) // config.BLOCK_N) * problem.groups, 1, 1
 
 
 def signature(problem: Problem, config: Config) -> Signature:
     packing = packing_of(problem)
     assert packing is not None
-    run, runs = _runs(packing, config.SPAN)
+    run, runs = runs_of(packing, config.SPAN)
     depth, height, width = problem.out_extents
     constexprs: dict[str, Any] = {
         **layout_constants(problem, packing, config.SPAN),
@@ -255,7 +235,7 @@ def work(problem: Problem, config: Config) -> Work:
     packing = packing_of(problem)
     assert packing is not None
     item = ITEM_BYTES[problem.dtype]
-    run, runs = _runs(packing, config.SPAN)
+    run, runs = runs_of(packing, config.SPAN)
     steps = runs * -(-run // config.BLOCK_K) * config.TILES
     outputs = config.BLOCK_M * config.BLOCK_N
     # The pass that packs reads and writes the input once: its share of a program.

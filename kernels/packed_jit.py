@@ -27,6 +27,9 @@ def packed(
     """x: packed by repack; w: [GROUPS * C_OUT * SPAN, RUNS, WINDOW_ROW], see weights.window_major and weights.residue_major."""
     COLUMNS: tl.constexpr = C_OUT * RES_D.live * RES_H.live * SPAN
     NUM_N: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
+    # Three times a power of two: two tiles of columns with the same positions.
+    MAIN: tl.constexpr = BLOCK_N if BLOCK_N % 3 else BLOCK_N // 3 * 2
+    REST: tl.constexpr = BLOCK_N - MAIN
     M: tl.constexpr = 1 if SWAP else 0
     C: tl.constexpr = 0 if SWAP else 1
     out_w = out_w // EVEN_ROW * EVEN_ROW
@@ -46,9 +49,10 @@ def packed(
     stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, INNER, CHANNELS)
     offs_k = tl.arange(0, BLOCK_K)
     column = pid_n * BLOCK_N
-    offs_n = column + tl.arange(0, BLOCK_N)
-    n_ok = offs_n < COLUMNS
-    w_tile = place(w_ptr + (group * COLUMNS + offs_n) * (RUNS * WINDOW_ROW), C) + place(offs_k, M)
+    w_ptrs = w_ptr + group * (COLUMNS * RUNS * WINDOW_ROW)
+    w_tile, w_ok = _rows(w_ptrs, column, offs_k, COLUMNS, RUNS * WINDOW_ROW, MAIN, M, C)
+    if REST:
+        w_rest, rest_ok = _rows(w_ptrs, column + MAIN, offs_k, COLUMNS, RUNS * WINDOW_ROW, REST, M, C)
     plane = out_d * out_h * out_w // EVEN_OUT * EVEN_OUT
     if LARGE:
         plane = plane.to(tl.int64)
@@ -71,10 +75,9 @@ def packed(
         x_ptrs += o_h * (SIDE_H.step * WIDE_H * stride_h)
         x_ptrs += o_w * (SIDE_W.step * WIDE_W * stride_w)
         x_tile = place(x_ptrs, M) + place(offs_k, C)
-        if SWAP:
-            acc = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
-        else:
-            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        acc = _zeros(BLOCK_M, MAIN, SWAP)
+        if REST:
+            acc_rest = _zeros(BLOCK_M, REST, SWAP)
         BLOCKS: tl.constexpr = (RUN + BLOCK_K - 1) // BLOCK_K
         for step in range(RUNS * BLOCKS):
             run = step // BLOCKS
@@ -84,16 +87,48 @@ def packed(
             if RUN % BLOCK_K:
                 k_ok = k + offs_k < RUN
                 x = tl.load(x_tile + x_hop, mask=place(k_ok, C), other=0.0)
-                weight = tl.load(w_tile + w_hop, mask=place(n_ok, C) & place(k_ok, M), other=0.0)
+                weight = tl.load(w_tile + w_hop, mask=w_ok & place(k_ok, M), other=0.0)
             else:
                 x = tl.load(x_tile + x_hop)
-                weight = tl.load(w_tile + w_hop, mask=place(n_ok, C), other=0.0)
+                weight = tl.load(w_tile + w_hop, mask=w_ok, other=0.0)
             # Rounded when it was packed, as the weights were.
-            acc = product(operand(x, "ieee" if REPACK else DOT), weight, acc, SWAP, DOT)
+            x = operand(x, "ieee" if REPACK else DOT)
+            acc = product(x, weight, acc, SWAP, DOT)
+            if REST:
+                if RUN % BLOCK_K:
+                    weight = tl.load(w_rest + w_hop, mask=rest_ok & place(k + offs_k < RUN, M), other=0.0)
+                else:
+                    weight = tl.load(w_rest + w_hop, mask=rest_ok, other=0.0)
+                acc_rest = product(x, weight, acc_rest, SWAP, DOT)
         _store(
             y_ptr, b_ptr, acc, tile_m, column, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
-            C_OUT, GROUPS, RES_D, RES_H, RES_W, STRIDED, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, BLOCK_N,
+            C_OUT, GROUPS, RES_D, RES_H, RES_W, STRIDED, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, MAIN,
         )  # fmt: skip
+        if REST:
+            _store(
+                y_ptr, b_ptr, acc_rest, tile_m, column + MAIN, group, total, num_d, num_h, num_w, out_d, out_h, out_w, plane, total_outputs,
+                C_OUT, GROUPS, RES_D, RES_H, RES_W, STRIDED, INNER, SPAN, WHOLE, HAS_BIAS, CHANNELS_LAST, SWAP, BLOCK_M, REST,
+            )  # fmt: skip
+
+
+@triton.jit
+def _rows(
+    w_ptrs, column, offs_k,
+    COLUMNS: tl.constexpr, ROW: tl.constexpr, SIZE: tl.constexpr, M: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    """Return where the weights of SIZE columns start, and which of the columns there are."""
+    offs_n = column + tl.arange(0, SIZE)
+    return place(w_ptrs + offs_n * ROW, C) + place(offs_k, M), place(offs_n < COLUMNS, C)
+
+
+@triton.jit
+def _zeros(BLOCK_M: tl.constexpr, SIZE: tl.constexpr, SWAP: tl.constexpr):
+    """Return an accumulator of SIZE columns."""
+    if SWAP:
+        acc = tl.zeros((SIZE, BLOCK_M), dtype=tl.float32)
+    else:
+        acc = tl.zeros((BLOCK_M, SIZE), dtype=tl.float32)
+    return acc
 
 
 @triton.jit

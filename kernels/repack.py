@@ -8,6 +8,7 @@ import triton.language as tl
 from tunedb.kernels.packing import (
     Packing,
     layout_constants,
+    packed_elements,
     packed_length,
     packed_lengths,
     packed_strides,
@@ -93,13 +94,16 @@ def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: 
 
     `rounded` rounds float32 to the nearest TF32.
     """
-    block_c = min(64, triton.next_power_of_2(packing.channels))
+    item, first = ITEM_BYTES[problem.dtype], problem.layout == "channels_first"
     len_d, len_h, len_w = packed_lengths(problem, packing, span)
-    # Measured on an H200: long rows of many channels at 94 % of the copy bandwidth, short ones at 76 %.
-    block_w = min(256, max(8, triton.next_power_of_2(len_w + 1) // 2))
-    room = 16384 if block_w == 256 and block_c >= 32 else 4096
-    block_r = min(triton.next_power_of_2(len_h), max(1, room // (block_c * block_w)))
-    align = 16 // ITEM_BYTES[problem.dtype] if problem.layout == "channels_first" else 1
+    # Measured on an H200 (docs/experiments.md): lines of 128 bytes and whole rows within 1.5 % of the best of some fifty
+    # blocks on large inputs, within 5 % on small ones, which need programs enough.
+    room = triton.next_power_of_2(packed_elements(problem, packing, span) // 512)
+    room = min(8192 if first else 4096, max(1024, room))
+    block_c = min(128 // item, triton.next_power_of_2(packing.channels))
+    block_w = min(256 if first else 32, room // block_c, max(8, triton.next_power_of_2(2 * len_w + 1) // 2))
+    block_r = min(triton.next_power_of_2(len_h), room // (block_c * block_w))
+    align = 16 // item if first else 1
     lead = -(-packing.width.lead // align) * align
     constexprs: dict[str, Any] = {
         **layout_constants(problem, packing, span),
