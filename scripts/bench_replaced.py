@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench_items import command
+
 # Suite id, the original's name, what it took (µs), kernel and the fields in which its config is not the default.
 REPLACED = (
     (
@@ -57,9 +59,7 @@ def main() -> int:
     if arguments.out is None:
         print(text)
     else:
-        arguments.out.write_text(
-            f"`python scripts/bench_replaced.py --out {arguments.out}`: {text}", encoding="utf-8"
-        )
+        arguments.out.write_text(f"`{command(sys.argv)}`: {text}", encoding="utf-8")
     print(json.dumps({row["problem"]: round(row["before_us"] / row["tunedb_us"], 2) for row in rows}))
     return 0
 

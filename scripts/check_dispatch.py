@@ -6,10 +6,11 @@ For every record: the answer's tier must be `exact`, its result within the error
 torch's own error against float64), and its GPU time, interleaved with torch's, at most 3 % above torch's.
 Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the larger one, since a
 record answers users of either.
-A Markdown table goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.
+A page goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench_items import command
 from bench_report import mean
 from bench_report import table as markdown
 from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
@@ -65,11 +67,12 @@ def main() -> int:
     deadline = time.monotonic() + arguments.seconds
     rows = checked(records, chosen_gpus(arguments.gpus), deadline)
     rows.sort(key=lambda row: (row.op, row.name, row.dtype, row.layout))
-    if arguments.out is None:
-        print(table(rows))
-    else:
-        arguments.out.write_text(table(rows) + "\n", encoding="utf-8")
     found = summary(rows, device=arguments.device, records=len(records))
+    text = page(rows, found, where=heading(), said=command(sys.argv))
+    if arguments.out is None:
+        print(text)
+    else:
+        arguments.out.write_text(text, encoding="utf-8")
     print(json.dumps(found))
     return int(bool(found["failures"] or found["unchecked"]))
 
@@ -84,7 +87,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=540.0, help="start no problem after that (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, help="Markdown file for the table (default: stdout)")
+    parser.add_argument("--out", type=Path, help="Markdown file (default: stdout)")
     parser.add_argument("--work", help=argparse.SUPPRESS)  # indices of records: what a child is started with
     return parser.parse_args(argv)
 
@@ -205,6 +208,29 @@ def failed(record: Any, name: str, why: str) -> Row:
     return Row(
         name, problem.op, problem.dtype, problem.layout, record.kernel, "", None, None, record.floor_us, None, None, why
     )  # fmt: skip
+
+
+def heading() -> str:
+    """Return the GPU at hand, the versions that times depend on, and the day."""
+    import torch
+
+    from tunedb.environment import environment
+
+    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
+    return f"{torch.cuda.get_device_name()}, {versions}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
+
+
+def page(rows: Sequence[Row], found: dict[str, Any], *, where: str, said: str) -> str:
+    """Return the page of a run: where and how it was made, its summary, what failed, every record."""
+    own, faster = found["times_faster_where_not_torch"], found["times_faster"]
+    means = "" if faster is None else f"; {faster:.2f} times torch in the geometric mean"
+    means += "" if own is None else f", {own:.2f} where tunedb's kernels answer"
+    failed = [f"- {row.name} {row.op} {row.dtype} {row.layout}, by {row.kernel}: {row.failure}" for row in rows if row.failure]  # fmt: skip
+    return "\n".join([
+        f"# Records of the {found['device']}, dispatched and held against torch and float64", "", f"{where}.", "", f"Command: `{said}`", "",
+        f"{found['exact']} of {found['records']} records `exact`, {found['unchecked']} not reached{means}; torch in the faster of its two modes.",
+        "", "## Failures", "", *(failed or ["None."]), "", "## Every record", "", table(rows), "",
+    ])  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -106,6 +106,21 @@ def test_the_table_has_a_line_a_problem(script, row):
     assert lines[3].replace("\\|", "").count("|") == lines[0].count("|")
 
 
+def test_the_page_says_where_how_and_what_failed(script, row):
+    """A page names device, versions, date and command, counts what it holds, and lists each failure before the table."""
+    rows = [row, row._replace(name="kb79", failure="1.2 times torch's time")]
+    text = script.page(
+        rows, script.summary(rows, device="h200", records=3), where="NVIDIA H200, today", said="python it"
+    )
+    assert "NVIDIA H200, today.\n\nCommand: `python it`" in text
+    assert "of 3 records `exact`, 1 not reached; 2.00 times torch" in text
+    assert "- kb79 conv_transpose2d float32 channels_first, by direct: 1.2 times torch's time" in text
+    assert text.index("## Failures") < text.index(script.table(rows))
+    whole = [row]
+    text = script.page(whole, script.summary(whole, device="h200", records=1), where="", said="")
+    assert "## Failures\n\nNone.\n" in text
+
+
 def test_the_summary_counts_and_names_what_failed(script, row):
     """Counts, geometric means, the worst ratio and each failure are in the summary, which is JSON."""
     rows = [
