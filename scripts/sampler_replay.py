@@ -278,7 +278,7 @@ SAMPLERS = {
     ),
     "no steps": Sampler("tunedb's search without steps", partial(_ours, steps=0.0)),
     "steps only": Sampler("tunedb's search without TPE", partial(_ours, steps=1.0)),
-    "one leader": Sampler("tunedb's search with steps from the best only", partial(_ours, leaders=1)),
+    "three leaders": Sampler("tunedb's search with steps from the best three", partial(_ours, leaders=3)),
     "no covering set": Sampler("tunedb's search without its covering set", partial(_ours, covering=0.0)),
 }  # fmt: skip
 
