@@ -1,16 +1,16 @@
 """Call the six functions on every problem of a database, on the GPUs at hand, and compare with torch.
 
-    python scripts/check_dispatch.py --db db/h200.sqlite --gpus all --out benchmarks/dispatch_h200.md
+    python scripts/check_dispatch.py --db db/h200.sqlite --gpus all --out benchmarks/h200/dispatch.md
+    python scripts/check_dispatch.py --suite models --gpus all --out benchmarks/h200/dispatch_others.md
 
 For every record: the answer's tier must be `exact`, its result within the error contract (at most 1.1 times
 torch's own error against float64), and its GPU time, interleaved with torch's, at most 3 % above torch's.
 Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the larger one, since a
-record answers users of either.
+record answers users of either. With --suite it is the problems of a suite that have no record, which any tier may answer.
 A page goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.
 """
 
 import argparse
-import datetime as dt
 import json
 import os
 import sys
@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench_items import command
-from bench_report import mean
-from bench_report import table as markdown
+from dispatch_page import Row, heading, page, summary
 from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
 SLOWER = 1.03  # times torch's time: more is a failure
@@ -33,21 +32,13 @@ CONFIRMATIONS = (
 )
 
 
-class Row(NamedTuple):
-    """One problem as it was dispatched. Times are GPU microseconds; `failure` says what is not as promised."""
+class Unrecorded(NamedTuple):
+    """A problem without a record, checked as one: any tier and kernel may answer it."""
 
-    name: str
-    op: str
-    dtype: str
-    layout: str
-    kernel: str
-    tier: str
-    tunedb_us: float | None
-    aten_us: float | None
-    floor_us: float | None
-    error: float | None
-    aten_error: float | None
-    failure: str
+    problem: Any
+    device: str
+    floor_us: float
+    kernel: str = ""
 
 
 def main() -> int:
@@ -55,12 +46,16 @@ def main() -> int:
     if arguments.db is not None:
         os.environ["TUNEDB_PATH"] = str(arguments.db.absolute())
     if arguments.work:
-        return work(arguments.device, [int(index) for index in arguments.work.split(",")], arguments.db)
+        return work(arguments, [int(index) for index in arguments.work.split(",")])
     import torch
 
     if not torch.cuda.is_available():
         sys.exit("check_dispatch needs a CUDA GPU, but torch sees none: run it where the database was made.")
-    records = chosen(arguments.db, arguments.device)
+    records = chosen(arguments.db, arguments.device, arguments.suite)
+    if not records and arguments.suite:
+        sys.exit(
+            f"every problem of {arguments.suite} has a record for {arguments.device}: check without --suite."
+        )
     if not records:
         where = arguments.db or "no shipped database"
         sys.exit(f"{where} has no record for {arguments.device}: name another --db or --device.")
@@ -82,6 +77,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--db", type=Path, help="the database (default: the one shipped for the device)")
+    parser.add_argument("--suite", help="a shipped suite or a file: its problems without a record")
     parser.add_argument("--device", default="h200", help="slug of the GPU (default: %(default)s)")
     parser.add_argument("--gpus", default="0", help="all, or indices as in 0,1 (default: %(default)s)")
     parser.add_argument(
@@ -92,13 +88,23 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def chosen(db: Path | None, slug: str) -> list[Any]:
-    """Return the device's records, in the same order in every process."""
+def chosen(db: Path | None, slug: str, suite: str | None = None) -> list[Any]:
+    """Return the device's records, or what of a suite has none, in the same order in every process."""
     from tunedb.database import Database
     from tunedb.files import shipped_files
 
     path = db or shipped_files().get(slug)
-    return [] if path is None else [record for record in Database(path).records() if record.device == slug]
+    found = [] if path is None else [record for record in Database(path).records() if record.device == slug]
+    if suite is None:
+        return found
+    from bench_items import wanted
+
+    from tunedb.device import by_slug, floor_us
+
+    known = {record.problem for record in found}
+    items = wanted(suite, "float32,float16", "channels_first,channels_last", None)
+    others = dict.fromkeys(item.problem for item in items if item.problem not in known)
+    return [Unrecorded(problem, slug, floor_us(problem, by_slug(slug))) for problem in others]
 
 
 def checked(records: Sequence[Any], gpus: Sequence[int], deadline: float) -> list[Row]:
@@ -122,11 +128,11 @@ def say(row: Row) -> None:
     )
 
 
-def work(slug: str, indices: list[int], db: Path | None) -> int:
+def work(arguments: argparse.Namespace, indices: list[int]) -> int:
     """Check records one after another and answer each: the child's side."""
     from tunedb.timing import GpuClock
 
-    records = chosen(db, slug)
+    records = chosen(arguments.db, arguments.device, arguments.suite)
     names = titles(records)
     clock = GpuClock(0)
     for index in indices:
@@ -187,9 +193,9 @@ def check(record: Any, name: str, clock: Any) -> Row:
             if tunedb_us <= SLOWER * aten_us:
                 break
     complaints = [str(one.message) for one in said if issubclass(one.category, tunedb.TunedbWarning)]
-    if found.tier != "exact":
+    if record.kernel and found.tier != "exact":
         complaints.append(f"the tier must be exact, but is {found.tier}: {found.reason}")
-    elif found.kernel != record.kernel:
+    elif record.kernel and found.kernel != record.kernel:
         complaints.append(f"{record.kernel} must answer, but {found.kernel} does")
     # Torch's own answer is right by definition, in whichever of its modes.
     if judged.status != "ok" and found.kernel != "aten":
@@ -208,82 +214,6 @@ def failed(record: Any, name: str, why: str) -> Row:
     return Row(
         name, problem.op, problem.dtype, problem.layout, record.kernel, "", None, None, record.floor_us, None, None, why
     )  # fmt: skip
-
-
-def heading() -> str:
-    """Return the GPU at hand, the versions that times depend on, and the day."""
-    import torch
-
-    from tunedb.environment import environment
-
-    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
-    return f"{torch.cuda.get_device_name()}, {versions}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
-
-
-def page(rows: Sequence[Row], found: dict[str, Any], *, where: str, said: str) -> str:
-    """Return the page of a run: where and how it was made, its summary, what failed, every record."""
-    own, faster = found["times_faster_where_not_torch"], found["times_faster"]
-    means = "" if faster is None else f"; {faster:.2f} times torch in the geometric mean"
-    means += "" if own is None else f", {own:.2f} where tunedb's kernels answer"
-    failed = [f"- {row.name} {row.op} {row.dtype} {row.layout}, by {row.kernel}: {row.failure}" for row in rows if row.failure]  # fmt: skip
-    return "\n".join([
-        f"# Records of the {found['device']}, dispatched and held against torch and float64", "", f"{where}.", "", f"Command: `{said}`", "",
-        f"{found['exact']} of {found['records']} records `exact`, {found['unchecked']} not reached{means}; torch in the faster of its two modes.",
-        "", "## Failures", "", *(failed or ["None."]), "", "## Every record", "", table(rows), "",
-    ])  # fmt: skip
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    heads = (
-        "problem",
-        "op",
-        "dtype",
-        "layout",
-        "kernel",
-        "tunedb µs",
-        "aten µs",
-        "times faster",
-        "floor µs",
-        "error",
-        "aten error",
-        "tier",
-        "",
-    )
-    lines = []
-    for row in rows:
-        faster = "" if row.tunedb_us is None or row.aten_us is None else f"{row.aten_us / row.tunedb_us:.2f}"
-        lines.append([
-            row.name, row.op, row.dtype, row.layout, row.kernel, _number(row.tunedb_us, ".1f"), _number(row.aten_us, ".1f"), faster,
-            _number(row.floor_us, ".1f"), _number(row.error, ".2e"), _number(row.aten_error, ".2e"), row.tier, row.failure,
-        ])  # fmt: skip
-    return markdown(heads, lines)
-
-
-def summary(rows: Sequence[Row], *, device: str, records: int) -> dict[str, Any]:
-    """Return the counts and means of a run; ratios are torch's time over tunedb's."""
-    ratios = {row: row.aten_us / row.tunedb_us for row in rows if row.aten_us and row.tunedb_us}
-    worst = min(ratios, key=lambda row: ratios[row], default=None)
-    own = [ratio for row, ratio in ratios.items() if row.kernel != "aten"]
-    return {
-        "device": device,
-        "records": records,
-        "checked": len(rows),
-        "unchecked": records - len(rows),
-        "exact": sum(row.tier == "exact" for row in rows),
-        "by_torch": sum(row.kernel == "aten" for row in rows),
-        "times_faster": mean(list(ratios.values())),
-        "times_faster_where_not_torch": mean(own),
-        "times_floor": mean(
-            [row.tunedb_us / row.floor_us for row in ratios if row.tunedb_us and row.floor_us]
-        ),
-        "worst": None if worst is None else [worst.name, worst.dtype, worst.layout, round(ratios[worst], 3)],
-        "failures": [[row.name, row.dtype, row.layout, row.failure] for row in rows if row.failure],
-    }
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ def script(scripts):
 
 
 @pytest.fixture
+def pages(scripts):
+    return scripts("dispatch_page")
+
+
+@pytest.fixture
 def small(record):
     return record._replace(problem=SMALL, kernel="aten", config="{}", kernel_hash=source_hash("aten"))
 
@@ -82,6 +87,33 @@ def test_a_slower_answer_is_a_failure(script, shelf, small, clock, monkeypatch):
     assert "times torch's time" in script.check(small, "small", clock).failure
 
 
+def test_any_tier_may_answer_what_has_no_record(script, shelf, small, clock):
+    """A problem without a record is held against float64 and torch's time, whatever answers it."""
+    other = script.Unrecorded(small.problem, small.device, floor_us=1.0)
+    row = script.check(other, "other", clock)
+    assert (row.tier, row.kernel, row.failure) == ("aten", "aten", "")
+    shelf.put(small)
+    assert script.check(other, "other", clock).tier == "exact"
+
+
+def test_a_suite_is_checked_where_it_has_no_record(script, record, tmp_path):
+    """--suite takes a suite's problems in every dtype and layout that no record of the device is for."""
+    from tunedb.store import Store
+    from tunedb.suite import load_suite
+
+    entry = load_suite("kernelbench")[0]
+    known = record._replace(problem=entry.problem("float32", "tf32", "channels_first"), device="h200")
+    with Store(tmp_path / "some.sqlite") as store:
+        store.put(known, [])
+    found = script.chosen(tmp_path / "some.sqlite", "h200", "kernelbench")
+    problems = {one.problem for one in found}
+    assert known.problem not in problems
+    assert known.problem._replace(dtype="float16", precision="ieee") in problems
+    assert len(problems) == len(found) == 136 - 1
+    assert {one.kernel for one in found} == {""}
+    assert all(one.floor_us > 0 for one in found)
+
+
 def test_suite_problems_go_by_their_ids(script, record):
     """A problem of a shipped suite is named by its id whatever its type; another by its sizes."""
     from tunedb.suite import load_suite
@@ -95,9 +127,9 @@ def test_suite_problems_go_by_their_ids(script, record):
     assert "17x32x64x128" in second
 
 
-def test_the_table_has_a_line_a_problem(script, row):
+def test_the_table_has_a_line_a_problem(pages, row):
     """The table is Markdown with a line for each problem; unknown numbers are empty."""
-    lines = script.table([row, row._replace(tunedb_us=None, error=None, failure="a | b")]).splitlines()
+    lines = pages.table([row, row._replace(tunedb_us=None, error=None, failure="a | b")]).splitlines()
     assert len(lines) == 4
     assert (
         "| kb81 | conv_transpose2d | float32 | channels_first | direct | 50.0 | 100.0 | 2.00 | 40.0 |"
@@ -106,36 +138,36 @@ def test_the_table_has_a_line_a_problem(script, row):
     assert lines[3].replace("\\|", "").count("|") == lines[0].count("|")
 
 
-def test_the_page_says_where_how_and_what_failed(script, row):
+def test_the_page_says_where_how_and_what_failed(pages, row):
     """A page names device, versions, date and command, counts what it holds, and lists each failure before the table."""
     rows = [row, row._replace(name="kb79", failure="1.2 times torch's time")]
-    text = script.page(
-        rows, script.summary(rows, device="h200", records=3), where="NVIDIA H200, today", said="python it"
+    text = pages.page(
+        rows, pages.summary(rows, device="h200", records=3), where="NVIDIA H200, today", said="python it"
     )
     assert "NVIDIA H200, today.\n\nCommand: `python it`" in text
-    assert "of 3 records `exact`, 1 not reached; 2.00 times torch" in text
+    assert "of 3 answers `exact`, 1 not reached; 2.00 times torch" in text
     assert "- kb79 conv_transpose2d float32 channels_first, by direct: 1.2 times torch's time" in text
-    assert text.index("## Failures") < text.index(script.table(rows))
+    assert text.index("## Failures") < text.index(pages.table(rows))
     whole = [row]
-    text = script.page(whole, script.summary(whole, device="h200", records=1), where="", said="")
+    text = pages.page(whole, pages.summary(whole, device="h200", records=1), where="", said="")
     assert "## Failures\n\nNone.\n" in text
 
 
-def test_the_summary_counts_and_names_what_failed(script, row):
+def test_the_summary_counts_and_names_what_failed(pages, row):
     """Counts, geometric means, the worst ratio and each failure are in the summary, which is JSON."""
     rows = [
         row,
         row._replace(name="b", kernel="aten", tunedb_us=100.0),
         row._replace(name="c", tunedb_us=125.0, failure="slow"),
     ]
-    found = script.summary(rows, device="h200", records=5)
+    found = pages.summary(rows, device="h200", records=5)
     assert json.loads(json.dumps(found)) == found
     assert (found["checked"], found["unchecked"], found["exact"], found["by_torch"]) == (3, 2, 3, 1)
     assert found["times_faster"] == pytest.approx((2 * 1 * 0.8) ** (1 / 3), abs=1e-3)
     assert found["times_faster_where_not_torch"] == pytest.approx(1.6**0.5, abs=1e-3)
     assert found["worst"] == ["c", "float32", "channels_first", 0.8]
     assert found["failures"] == [["c", "float32", "channels_first", "slow"]]
-    assert script.summary([], device="h200", records=0)["times_faster"] is None
+    assert pages.summary([], device="h200", records=0)["times_faster"] is None
 
 
 CHILD = """
