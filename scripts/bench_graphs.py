@@ -9,7 +9,6 @@ last line of stdout is one JSON object. Status 1: something failed or was not re
 """
 
 import argparse
-import datetime as dt
 import json
 import math
 import os
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 from bench_items import Item, command, wanted
 from bench_report import mean, table
-from bench_results import Spread
+from bench_results import Spread, heading_here
 from bench_sources import looked_up, precompile
 from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
@@ -69,7 +68,6 @@ def main() -> int:
     if not torch.cuda.is_available():
         sys.exit("bench_graphs needs a CUDA GPU, but torch sees none.")
     from tunedb.device import by_slug
-    from tunedb.environment import environment
 
     deadline = time.monotonic() + arguments.seconds
     device = by_slug(arguments.device)
@@ -80,9 +78,7 @@ def main() -> int:
         [__file__, *sys.argv[1:]], order, chosen_gpus(arguments.gpus), deadline, partial(say, items)
     )
     rows = [row_of(items[index], answers[index]) for index in sorted(answers)]
-    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
-    heading = f"{torch.cuda.get_device_name()}, {versions}, {dt.datetime.now(dt.UTC):%Y-%m-%d}."
-    text = page(rows, heading, command(sys.argv), arguments.suite)
+    text = page(rows, f"{heading_here()}.", command(sys.argv), arguments.suite)
     if arguments.out is None:
         print(text)
     else:

@@ -9,13 +9,13 @@ The last line of stdout is one JSON object.
 """
 
 import argparse
-import datetime as dt
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from bench_items import command
+from bench_results import heading_here
 
 # Suite id, the original's name, what it took (µs), kernel and the fields in which its config is not the default.
 REPLACED = (
@@ -43,7 +43,6 @@ def main() -> int:
 
     if not torch.cuda.is_available():
         sys.exit("bench_replaced needs a CUDA GPU, but torch sees none.")
-    from tunedb.environment import environment
     from tunedb.suite import load_suite
 
     entries = {entry.id: entry for entry in load_suite("kernelbench")}
@@ -52,10 +51,7 @@ def main() -> int:
     ]
     for (layer, *_), row in zip(REPLACED, rows, strict=True):
         row["problem"] = layer
-    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
-    text = (
-        f"{torch.cuda.get_device_name()}, {versions}, {dt.datetime.now(dt.UTC):%Y-%m-%d}\n\n{table(rows)}\n"
-    )
+    text = f"{heading_here()}\n\n{table(rows)}\n"
     if arguments.out is None:
         print(text)
     else:

@@ -1,10 +1,12 @@
-"""The results of a run of bench_kernels, and their JSON file."""
+"""The results of a run of bench_kernels, and their JSON file; where and when a run was made."""
 
+import datetime as dt
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Results", "Row", "Spread"]
+__all__ = ["Results", "Row", "Spread", "heading", "heading_here"]
 
 Spread = tuple[float, float, float]
 
@@ -75,8 +77,20 @@ class Results(NamedTuple):
 
     @property
     def heading(self) -> str:
-        names = {"triton": "Triton", "cudnn": "cuDNN"}
-        versions = ", ".join(
-            f"{names.get(name, name)} {version}" for name, version in self.environment.items()
-        )
-        return f"{self.device}, {versions}, {self.date}"
+        return heading(self.device, self.environment, self.date)
+
+
+def heading(device: str, environment: Mapping[str, str], date: str) -> str:
+    """Return where and when a run was made, as a page says it."""
+    names = {"triton": "Triton", "cudnn": "cuDNN"}
+    versions = ", ".join(f"{names.get(name, name)} {version}" for name, version in environment.items())
+    return f"{device}, {versions}, {date}"
+
+
+def heading_here() -> str:
+    """Return the heading of a run on the GPU at hand, today."""
+    import torch
+
+    from tunedb.environment import environment
+
+    return heading(torch.cuda.get_device_name(), environment(), f"{dt.datetime.now(dt.UTC):%Y-%m-%d}")

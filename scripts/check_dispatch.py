@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_items import command
-from dispatch_page import Row, heading, page, summary
+from bench_items import command, wanted
+from bench_results import heading_here
+from dispatch_page import Row, page, summary
 from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
 
 SLOWER = 1.03  # times torch's time: more is a failure
@@ -63,7 +64,7 @@ def main() -> int:
     rows = checked(records, chosen_gpus(arguments.gpus), deadline)
     rows.sort(key=lambda row: (row.op, row.name, row.dtype, row.layout))
     found = summary(rows, device=arguments.device, records=len(records))
-    text = page(rows, found, where=heading(), said=command(sys.argv))
+    text = page(rows, found, where=heading_here(), said=command(sys.argv))
     if arguments.out is None:
         print(text)
     else:
@@ -97,8 +98,6 @@ def chosen(db: Path | None, slug: str, suite: str | None = None) -> list[Any]:
     found = [] if path is None else [record for record in Database(path).records() if record.device == slug]
     if suite is None:
         return found
-    from bench_items import wanted
-
     from tunedb.device import by_slug, floor_us
 
     known = {record.problem for record in found}

@@ -1,13 +1,12 @@
 """What a check of the dispatcher found, as a page and as a summary."""
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bench_report import mean
 from bench_report import table as markdown
 
-__all__ = ["Row", "heading", "page", "summary", "table"]
+__all__ = ["Row", "page", "summary", "table"]
 
 
 class Row(NamedTuple):
@@ -25,16 +24,6 @@ class Row(NamedTuple):
     error: float | None
     aten_error: float | None
     failure: str
-
-
-def heading() -> str:
-    """Return the GPU at hand, the versions that times depend on, and the day."""
-    import torch
-
-    from tunedb.environment import environment
-
-    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
-    return f"{torch.cuda.get_device_name()}, {versions}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
 
 
 def page(rows: Sequence[Row], found: dict[str, Any], *, where: str, said: str) -> str:

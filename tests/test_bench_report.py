@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -215,3 +216,16 @@ def test_the_readme_says_what_the_results_say(report, plot):
     assert block == f"\n{report.readme_block(results, link)}\n"
     assert COMMITTED.with_suffix(".md").read_text(encoding="utf-8") == report.page(results, "kernels.svg")
     assert COMMITTED.with_suffix(".svg").read_text(encoding="utf-8") == plot(results)
+
+
+def test_a_page_says_where_and_when(scripts, monkeypatch):
+    """Every page's heading has the GPU, the versions that times depend on and the day, from a file or from the GPU at hand."""
+    import torch
+
+    results = scripts("bench_results")
+    given = {"triton": "3.6.0", "torch": "2.11.0", "cudnn": "9.19.0", "driver": "580"}
+    said = "Triton 3.6.0, torch 2.11.0, cuDNN 9.19.0, driver 580, 2026-11-21"
+    assert results.heading("NVIDIA H200", given, "2026-11-21") == f"NVIDIA H200, {said}"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA Some")
+    here = results.heading_here()
+    assert re.fullmatch(r"NVIDIA Some, Triton .*, torch .*, cuDNN .*, driver .*, \d{4}-\d\d-\d\d", here)

@@ -25,9 +25,7 @@ class Policy(NamedTuple):
     steps: float = (
         0.5  # part of the asks after that which step from one of the best trials; the others are TPE's
     )
-    leaders: int = (
-        1  # best trials that steps are taken from: with three more trials are needed (docs/samplers.md)
-    )
+    leaders: int = 1  # best trials that steps are taken from; why no more: docs/samplers.md
     covering: float = 1 / 3  # part of the trials, at most, that first try each value of each field once
 
 
