@@ -1,17 +1,20 @@
 """Convolution as a matrix product: output positions by output channels, over taps and input channels.
 
 Forward problems and stride-1 transposed ones are one phase; a strided transposed one is a unit-step
-convolution for each output phase, all in one launch. Every program owns its outputs, so nothing is atomic.
+convolution for each output phase, all in one launch. Every program owns its outputs, so nothing is atomic; where there
+are few of them, programs own parts of the sums, which a second launch adds in their order.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
 
 import triton
 from tunedb.kernels.bounds import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths, phases
 from tunedb.kernels.implicit_gemm_jit import implicit_gemm
 from tunedb.kernels.precision import dots, worth_trying
+from tunedb.kernels.split_sum import SPLITS, outputs, split_sum_signature, splits
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -20,7 +23,12 @@ from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.problem import OPS as ALL_OPS
 from tunedb.weights import k_major
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OPS = ALL_OPS
+# Operations up to which torch may compute float32 exactly although TF32 is permitted, so that TF32 is refused as too inexact.
+EXACT = 1 << 33
 
 
 class Config(NamedTuple):
@@ -34,13 +42,13 @@ class Config(NamedTuple):
     BLOCK_W: int
     BLOCK_N: int
     BLOCK_K: int
+    SPLIT: int  # parts of a sum, each a program's
     DOT: str  # input precision of tl.dot
     num_warps: int
     num_stages: int
 
 
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
-    del device
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if c_in == 1 and c_out <= 2 and problem.groups > 1:
         return {}  # depthwise: a matrix unit would multiply zeros
@@ -68,7 +76,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         ),
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
-        "DOT": worth_trying(problem),
+        "SPLIT": splits(problem, 4 * device.sm_count, _sum_length(problem)),
+        "DOT": _precisions(problem),
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
     }
@@ -82,8 +91,12 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         "PHASE": ("fast", "slow", "axis", "row", "mask"),
         "ORDER": ("m", "n", "swizzle"),
     }
-    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "DOT": dots(problem)}):
+    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "SPLIT": SPLITS, "DOT": dots(problem)}):
         return flaw
+    if config.SPLIT > 1 and config.PHASE == "axis":
+        return "SPLIT takes the third axis of the grid, so PHASE must not be axis"
+    if config.SPLIT > 1 and config.SPLIT * outputs(problem) >= 2**31:
+        return f"all parts must have fewer than 2^31 sums, but {config.SPLIT} have {config.SPLIT * outputs(problem)}"
     if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
@@ -117,6 +130,7 @@ def default(problem: Problem, device: Device) -> Config | None:
         BLOCK_W=block_w,
         BLOCK_N=block_n,
         BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
+        SPLIT=1,
         DOT=str(dims["DOT"][0]),
         num_warps=4 if block_r * block_w * block_n >= 512 else 2,  # at least 4 outputs a thread
         num_stages=3,
@@ -137,12 +151,34 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
             "BLOCK_K": k,
         }
         found.append(first._replace(SWAP=0, **tile, num_warps=warps, num_stages=stages))
+    dims = space(problem, device)
+    split = max(int(parts) for parts in dims["SPLIT"])
+    if split > 1:
+        phase = "slow" if first.PHASE == "axis" else first.PHASE
+        found += [first._replace(SPLIT=parts, PHASE=phase, DOT=str(dot)) for parts in (split, max(2, split // 4)) for dot in dims["DOT"][:2]]  # fmt: skip
     return found
+
+
+def _sum_length(problem: Problem) -> int:
+    """Return how many products the sum of an average output has."""
+    taps = prod(problem.kernel) / (prod(problem.stride) if problem.transposed else 1)
+    return max(1, round(taps * (problem.c_in // problem.groups)))
+
+
+def _precisions(problem: Problem) -> tuple[str, ...]:
+    """Return the input precisions that a search should try: small problems may have to be as exact as torch is there."""
+    found = worth_trying(problem)
+    small = 2 * outputs(problem) * _sum_length(problem) <= EXACT
+    return (*found, "tf32x3") if found == ("tf32",) and small else found
 
 
 def signature(problem: Problem, config: Config) -> Signature:
     constexprs = constants(problem, _geometry(problem, config), config)
-    return convolution_arguments(problem).signature(
+    arguments = convolution_arguments(problem)
+    if config.SPLIT > 1:
+        constexprs["HAS_BIAS"] = 0
+        arguments = arguments._replace(types={**arguments.types, "y_ptr": "*fp32"})
+    return arguments.signature(
         implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
     )
 
@@ -158,6 +194,7 @@ def work(problem: Problem, config: Config) -> Work:
         k_steps = taps * -(-c_in // config.BLOCK_K)
     else:
         k_steps = taps * c_in / config.BLOCK_K + 0.5
+    k_steps /= config.SPLIT
     positions = config.BLOCK_R * config.BLOCK_W
     first, width = problem.layout == "channels_first", geometry[2]
     x_item = min(32, item * (width.step if first else 1))
@@ -167,8 +204,12 @@ def work(problem: Problem, config: Config) -> Work:
             2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)
         ),
         unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
-        loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item)),
-        stored=positions * config.BLOCK_N * min(32, item * (width.phases if first else 1)),
+        # A part is written as float32 and read again by the second launch.
+        loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item))
+        + (positions * config.BLOCK_N * 4 if config.SPLIT > 1 else 0),
+        stored=positions
+        * config.BLOCK_N
+        * min(32, (4 if config.SPLIT > 1 else item) * (width.phases if first else 1)),
         k_steps=max(1, round(k_steps)),
     )
 
@@ -188,10 +229,22 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
     outer = phases(geometry) * problem.groups
     inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
-    return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, 1)
+    return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, config.SPLIT)
 
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
-    return convolution_plan(
-        problem, launcher(signature(problem, config)), k_major(problem, rounded=config.DOT == "tf32")
-    )
+    import torch
+
+    pack = k_major(problem, rounded=config.DOT == "tf32")
+    product = launcher(signature(problem, config))
+    if config.SPLIT == 1:
+        return convolution_plan(problem, product, pack)
+    adding = launcher(split_sum_signature(problem, config.SPLIT))
+    elements = config.SPLIT * outputs(problem)
+
+    def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
+        parts = torch.empty(elements, dtype=torch.float32, device=x.device)
+        product(x, weight, bias, parts)
+        adding(parts, parts, bias, out)
+
+    return convolution_plan(problem, launch, pack)

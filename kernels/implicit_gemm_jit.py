@@ -28,9 +28,12 @@ def implicit_gemm(
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr, EVEN_IN: tl.constexpr, EVEN_OUT: tl.constexpr,
     LOOP: tl.constexpr, PHASE: tl.constexpr, ORDER: tl.constexpr, SWAP: tl.constexpr,
     BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    DOT: tl.constexpr,
+    SPLIT: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; w: [GROUPS * C_OUT, ROW], see weights.k_major."""
+    """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; w: [GROUPS * C_OUT, ROW], see weights.k_major.
+
+    y: the output, or float32 parts of it, SPLIT times its elements.
+    """
     PHASES: tl.constexpr = AXIS_D.phases * AXIS_H.phases * AXIS_W.phases
     NUM_N: tl.constexpr = (C_OUT + BLOCK_N - 1) // BLOCK_N
     # Axis of the positions and of the channels in the operand tiles and in the accumulator.
@@ -90,7 +93,14 @@ def implicit_gemm(
         steps = taps * BLOCKS_C
     else:
         steps = (taps * C_IN + BLOCK_K - 1) // BLOCK_K
-    for step in range(steps):
+    first = 0
+    if SPLIT > 1:
+        # A part of the sum, and with it a tensor of parts; one without steps is zeros.
+        part = tl.program_id(2)
+        first = part * tl.cdiv(steps, SPLIT)
+        steps = tl.minimum(steps, first + tl.cdiv(steps, SPLIT))
+        y_ptr += part * (n * (GROUPS * C_OUT) * (out_d * out_h * out_w))
+    for step in range(first, steps):
         if LOOP == "taps":
             tap = step // BLOCKS_C  # scalar
             channel = step % BLOCKS_C * BLOCK_K + offs_k  # [BLOCK_K]

@@ -1,0 +1,71 @@
+"""The end of a product that is split along K: its parts, added in their order, so that every run gives the same bits."""
+
+from math import gcd, prod
+
+import triton
+import triton.language as tl
+
+from tunedb.kernel import Signature
+from tunedb.launch import convolution_arguments
+from tunedb.problem import Problem
+
+__all__ = ["SPLITS", "outputs", "split_sum_signature", "splits"]
+
+SPLITS = (1, 2, 4, 8, 16)
+BLOCK = 512  # outputs of a program
+TILE = 64  # of outputs and of K, by which a problem is judged to be short of programs
+
+
+@triton.jit
+def split_sum(
+    x_ptr, w_ptr: tl.constexpr, b_ptr, y_ptr,  # noqa: ARG001 (every launch passes four pointers)
+    n, in_d, in_h, in_w, out_d, out_h, out_w,  # noqa: ARG001 (and all extents)
+    CHANNELS: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+    EVEN: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """x: SPLIT float32 tensors in the layout of y, [n, CHANNELS, out_d, out_h, out_w]; their sum and the bias go to y."""
+    plane = out_d * out_h * out_w
+    total = n * CHANNELS * plane // EVEN * EVEN
+    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    ok = offs < total
+    acc = tl.load(x_ptr + offs, mask=ok, other=0.0)
+    for part in tl.static_range(1, SPLIT):
+        acc += tl.load(x_ptr + part * total + offs, mask=ok, other=0.0)
+    if HAS_BIAS:
+        channel = offs % CHANNELS if CHANNELS_LAST else offs // plane % CHANNELS
+        acc += tl.load(b_ptr + channel, mask=ok, other=0.0).to(tl.float32)
+    tl.store(y_ptr + offs, acc.to(y_ptr.dtype.element_ty), mask=ok)
+
+
+def outputs(problem: Problem) -> int:
+    """Return how many outputs a problem has."""
+    return problem.n * problem.c_out * prod(problem.out_extents)
+
+
+def splits(problem: Problem, programs: int, k: int) -> tuple[int, ...]:
+    """Return into how many parts it may pay to split sums of `k` products, so that a GPU has at most so many programs.
+
+    Small outputs of long sums leave most of a GPU idle: parts of a sum are programs of their own.
+    """
+    tiles = max(1, outputs(problem) // (TILE * TILE))
+    return tuple(parts for parts in SPLITS if parts == 1 or (tiles * parts <= programs and k >= TILE * parts))
+
+
+def split_sum_signature(problem: Problem, split: int) -> Signature:
+    """Return the launch that adds `split` parts, float32 in the output's layout, and the bias; its w_ptr is nothing."""
+    bare = convolution_arguments(problem)
+    arguments = bare._replace(
+        types={**bare.types, "x_ptr": "*fp32", "w_ptr": "constexpr"},
+        aligned=tuple(name for name in bare.aligned if name != "w_ptr"),
+        constexprs={**bare.constexprs, "w_ptr": None},
+    )
+    total = outputs(problem)
+    constexprs = {
+        "CHANNELS": problem.c_out,
+        "HAS_BIAS": problem.bias,
+        "CHANNELS_LAST": int(problem.layout == "channels_last"),
+        "EVEN": gcd(total, 16),
+        "SPLIT": split,
+        "BLOCK": BLOCK,
+    }
+    return arguments.signature(split_sum, constexprs, (-(-total // BLOCK), 1, 1), num_warps=4, num_stages=1)
