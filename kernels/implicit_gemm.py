@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OPS = ALL_OPS
-# Operations up to which torch may compute float32 exactly although TF32 is permitted, so that TF32 is refused as too inexact.
-EXACT = 1 << 33
 
 
 class Config(NamedTuple):
@@ -77,7 +75,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
         "SPLIT": splits(problem, 4 * device.sm_count, _sum_length(problem)),
-        "DOT": _precisions(problem),
+        "DOT": worth_trying(problem),
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
     }
@@ -163,13 +161,6 @@ def _sum_length(problem: Problem) -> int:
     """Return how many products the sum of an average output has."""
     taps = prod(problem.kernel) / (prod(problem.stride) if problem.transposed else 1)
     return max(1, round(taps * (problem.c_in // problem.groups)))
-
-
-def _precisions(problem: Problem) -> tuple[str, ...]:
-    """Return the input precisions that a search should try: small problems may have to be as exact as torch is there."""
-    found = worth_trying(problem)
-    small = 2 * outputs(problem) * _sum_length(problem) <= EXACT
-    return (*found, "tf32x3") if found == ("tf32",) and small else found
 
 
 def signature(problem: Problem, config: Config) -> Signature:

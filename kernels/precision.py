@@ -8,6 +8,8 @@ from tunedb.problem import Problem
 
 __all__ = ["dots", "operand", "product", "round_tf32", "worth_trying"]
 
+SMALL = 1 << 33  # operations; the largest of many channels that torch computed exactly on an H200 had half as many
+
 
 def dots(problem: Problem) -> tuple[str, ...]:
     """Return the input precisions of tl.dot that a problem permits."""
@@ -19,12 +21,14 @@ def dots(problem: Problem) -> tuple[str, ...]:
 def worth_trying(problem: Problem) -> tuple[str, ...]:
     """Return those that a search should try.
 
-    Where TF32 is permitted torch leaves tensor cores aside only for problems of few channels: there the exact ones have
-    to match its error.
+    Where TF32 is permitted torch leaves tensor cores aside only for problems that are small or of few channels: there
+    its error may have to be matched. Many channels are too slow without tensor cores.
     """
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     permitted = dots(problem)
-    return permitted[:1] if permitted[0] == "tf32" and c_in * c_out > 32 * 64 else permitted
+    if permitted[0] != "tf32" or c_in * c_out <= 32 * 64:
+        return permitted
+    return permitted[:2] if problem.flops <= SMALL else permitted[:1]
 
 
 @triton.jit
