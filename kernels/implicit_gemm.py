@@ -202,6 +202,7 @@ def work(problem: Problem, config: Config) -> Work:
         * config.BLOCK_N
         * min(32, (4 if config.SPLIT > 1 else item) * (width.phases if first else 1)),
         k_steps=max(1, round(k_steps)),
+        launches=1 if config.SPLIT == 1 else 2,
     )
 
 

@@ -247,6 +247,7 @@ def work(problem: Problem, config: Config) -> Work:
         + moved // max(1, _grid(problem, config)[0]),
         stored=outputs * config.TILES * item,
         k_steps=steps,
+        launches=1 + config.REPACK,
     )
 
 

@@ -88,6 +88,14 @@ def test_spills_are_not_faster(work, needs, device, more):
     assert model(work, needs=spilled, device=device) >= model(work, needs=needs, device=device) * (1 - 1e-9)
 
 
+def test_a_second_launch_is_not_for_nothing():
+    """A pass that packs the input or adds parts takes an empty kernel's time besides its bytes."""
+    work = Work(10**8, "tensor", 10**4, 10**3, 10)
+    needs = Measurement("ok", shared=0, registers=64)
+    twice = model(work._replace(launches=2), needs=needs)
+    assert twice - model(work, needs=needs) == pytest.approx(1e6 * predict.LAUNCH_S)
+
+
 def test_heavy_spills_are_slower():
     """A loop that spills 256 bytes a thread is visibly slower than one that does not."""
     work = Work(2 * 128 * 128 * 1152, "tensor", 200_000, 65536, 36)

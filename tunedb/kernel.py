@@ -61,6 +61,7 @@ class Work(NamedTuple):
     loaded: int  # bytes that it asks of L2: activations and weights, again for every tap where L1 cannot keep them
     stored: int  # bytes that it writes
     k_steps: int  # iterations of the loop that loads, each waiting for memory unless stages or warps hide it
+    launches: int = 1  # two where a pass packs the input or adds parts of sums: its bytes are in those above
 
 
 Run = Callable[..., Any]  # run(x, weight, bias, out=None) -> out: torch tensors, x in the problem's layout

@@ -10,7 +10,7 @@ matrix products this way; the rest is arithmetic on the device's facts):
     spills      programs on an SM x words written and read back each K-step / 64 bytes a clock
     waiting     first loads + K-steps x latency / loads in flight + last stores, once a wave
     memory      bytes of the launch that miss L2 / bandwidth
-    time        launch + max(memory, sum over waves of spills + max(arithmetic, L2, waiting))
+    time        launches + max(memory, sum over waves of spills + max(arithmetic, L2, waiting))
                 and never below the hardware floor
 
 Re-reads hit L2 as far as what a wave reads fits in it; the first read of every byte comes from memory.
@@ -94,7 +94,7 @@ def modelled_us(
     if rest:
         waves += wave_s(-(-rest // device.sm_count), rest)
     memory = _memory_bytes(problem, work, programs, resident, device) / device.bandwidth
-    return max(1e6 * (LAUNCH_S + max(memory, waves)), floor_us(problem, device))
+    return max(1e6 * (work.launches * LAUNCH_S + max(memory, waves)), floor_us(problem, device))
 
 
 def residency(num_warps: int, resources: Measurement, device: Device) -> int:
