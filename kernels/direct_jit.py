@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from tunedb.kernels.geometry import first_tap
 from tunedb.kernels.tiles import divisor, phase_length
-from tunedb.kernels.window import join, load_row, split, store_row
+from tunedb.kernels.window import add_compensated, join, load_row, split, store_row
 
 __all__ = ["direct"]
 
@@ -17,7 +17,7 @@ def direct(
     AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr, COLUMNS: tl.constexpr,
     EVEN_IN: tl.constexpr, EVEN_OUT: tl.constexpr,
     HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr, LARGE: tl.constexpr,
-    COLS: tl.constexpr, BLOCK_N: tl.constexpr, TOGETHER: tl.constexpr, LANES: tl.constexpr,
+    COLS: tl.constexpr, BLOCK_N: tl.constexpr, COMPENSATED: tl.constexpr, TOGETHER: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """x: [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout; w: [GROUPS, taps, C_ROWS, ROW], see weights.column_major."""
     NUM_N: tl.constexpr = (C_OUT + BLOCK_N - 1) // BLOCK_N
@@ -69,6 +69,8 @@ def direct(
             start += tl.load(b_ptr + group * C_OUT + c_out, mask=c_out < C_OUT, other=0.0).to(tl.float32)
         for _ in tl.static_range(WIDTH):
             acc += (start,)
+    for _ in tl.static_range(BLOCK_N * WIDTH if COMPENSATED else 0):
+        acc += (zero,)
     taps_h = divisor(count_h)
     BLOCKS: tl.constexpr = (C_IN + TOGETHER - 1) // TOGETHER
     for step in range(count_d * count_h * BLOCKS):
@@ -82,7 +84,7 @@ def direct(
         k = ((k0_d + t_d * AXIS_D.hop) * AXIS_H.taps + k0_h + t_h * AXIS_H.hop) * AXIS_W.taps
         acc = _add_channels(
             acc, zero, x_ptrs + (i_d * in_h + i_h) * in_w * STRIDE_XS + first * stride_xc, stride_xc, first, col, ok, in_w,
-            w_ptr + (k * C_ROWS + first) * ROW, C_IN, C_ROWS, ROW, STRIDE_XS, COLUMNS, CHANNELS_LAST, BLOCK_N, TOGETHER,
+            w_ptr + (k * C_ROWS + first) * ROW, C_IN, C_ROWS, ROW, STRIDE_XS, COLUMNS, CHANNELS_LAST, BLOCK_N, COMPENSATED, TOGETHER,
         )  # fmt: skip
 
     out_plane = out_d * out_h * out_w
@@ -105,11 +107,13 @@ def direct(
 def _add_channels(
     acc, zero, x_ptrs, stride_xc, first, col, ok, in_w, w_ptr,
     C_IN: tl.constexpr, C_ROWS: tl.constexpr, ROW: tl.constexpr, STRIDE_XS: tl.constexpr,
-    COLUMNS: tl.constexpr, CHANNELS_LAST: tl.constexpr, BLOCK_N: tl.constexpr, TOGETHER: tl.constexpr,
+    COLUMNS: tl.constexpr, CHANNELS_LAST: tl.constexpr, BLOCK_N: tl.constexpr,
+    COMPENSATED: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
     """Add the taps of one input row of up to TOGETHER channels to the outputs.
 
     Their products are summed by themselves first: rounding grows with the length of a sum, and torch sums in blocks too.
+    COMPENSATED: `acc` has an excess for each output behind the outputs.
     """
     WIDTH: tl.constexpr = len(COLUMNS.taps)
     LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
@@ -144,9 +148,15 @@ def _add_channels(
                 sums += (total,)
         part = sums
     sums = ()
+    excesses = ()
     for index in tl.static_range(BLOCK_N * WIDTH):
-        sums += (acc[index] + part[index],)
-    return sums
+        if COMPENSATED:
+            total, excess = add_compensated(acc[index], acc[BLOCK_N * WIDTH + index], part[index])
+            sums += (total,)
+            excesses += (excess,)
+        else:
+            sums += (acc[index] + part[index],)
+    return sums + excesses
 
 
 @triton.jit

@@ -6,7 +6,6 @@ are few of them, programs own parts of the sums, which a second launch adds in t
 """
 
 from collections.abc import Callable
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import triton
@@ -15,6 +14,7 @@ from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths, phases
 from tunedb.kernels.implicit_gemm_jit import implicit_gemm
 from tunedb.kernels.precision import dots, worth_trying
 from tunedb.kernels.split_sum import SPLITS, outputs, split_sum_signature, splits
+from tunedb.kernels.sums import sum_length
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -74,7 +74,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         ),
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
-        "SPLIT": splits(problem, 4 * device.sm_count, _sum_length(problem)),
+        "SPLIT": splits(problem, 4 * device.sm_count, sum_length(problem)),
         "DOT": worth_trying(problem),
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
@@ -155,12 +155,6 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
         phase = "slow" if first.PHASE == "axis" else first.PHASE
         found += [first._replace(SPLIT=parts, PHASE=phase, DOT=str(dot)) for parts in (split, max(2, split // 4)) for dot in dims["DOT"][:2]]  # fmt: skip
     return found
-
-
-def _sum_length(problem: Problem) -> int:
-    """Return how many products the sum of an average output has."""
-    taps = prod(problem.kernel) / (prod(problem.stride) if problem.transposed else 1)
-    return max(1, round(taps * (problem.c_in // problem.groups)))
 
 
 def signature(problem: Problem, config: Config) -> Signature:

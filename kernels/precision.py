@@ -8,7 +8,8 @@ from tunedb.problem import Problem
 
 __all__ = ["dots", "operand", "product", "round_tf32", "worth_trying"]
 
-SMALL = 1 << 33  # operations; the largest of many channels that torch computed exactly on an H200 had half as many
+# Operations: the largest problem of many channels that torch computed exactly on an H200 had half as many.
+SMALL = 1 << 33
 
 
 def dots(problem: Problem) -> tuple[str, ...]:

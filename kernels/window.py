@@ -10,6 +10,7 @@ from tunedb.kernels.geometry import Axis, taps_of_phase
 __all__ = [
     "Columns",
     "Rows",
+    "add_compensated",
     "add_plane",
     "columns",
     "join",
@@ -160,20 +161,37 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
 
 
 @triton.jit
+def add_compensated(total, excess, part):
+    """Return total + part, and by how much rounding made that too large; `excess` is what the last call returned.
+
+    Kahan, "Pracniques: further remarks on reducing truncation errors", CACM 8 (1965) 40: the error of a sum of many
+    parts is about that of two. No compiler on the way may reorder sums of floats.
+    """
+    part -= excess
+    new = total + part
+    return new, (new - total) - part
+
+
+@triton.jit
 def add_plane(
     acc, x_ptrs, w_ptr, c_tile, c_ok, col, i_d, i_h, in_d, in_h, in_w,
     STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr,
-    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, COMPENSATED: tl.constexpr,
 ):  # fmt: skip
-    """Add the taps of one input plane to the outputs; each input row is loaded once."""
+    """Add the taps of one input plane to the outputs; each input row is loaded once.
+
+    COMPENSATED: `acc` has an excess for each output behind the outputs, and a row's products are summed by themselves.
+    """
     weights = ()
     for k in tl.static_range(TAPS):
         weights += (tl.load(w_ptr + k * C_OUT + c_tile, mask=c_ok, other=0.0).to(tl.float32),)
     LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
     WIDTH: tl.constexpr = len(COLUMNS.taps)
     plane_ok = (i_d >= 0) & (i_d < in_d)
+    COUNT: tl.constexpr = len(ROWS.taps) * WIDTH
     window = ()
     sums = ()
+    excesses = ()
     for r in tl.static_range(len(ROWS.taps)):
         for f in tl.static_range(len(ROWS.fresh[r])):
             row = i_h + ROWS.fresh[r][f]
@@ -183,14 +201,23 @@ def add_plane(
             )
         for v in tl.static_range(WIDTH):
             total = acc[r * WIDTH + v]
+            if COMPENSATED:
+                excess = acc[COUNT + r * WIDTH + v]
             for t in tl.static_range(len(ROWS.taps[r])):
+                if COMPENSATED:
+                    whole = total
+                    total = tl.zeros_like(whole)
                 for s in tl.static_range(len(COLUMNS.taps[v])):
                     x = window[ROWS.taps[r][t][1] * LOADED + COLUMNS.taps[v][s][1]]
                     total += (
                         x.to(tl.float32) * weights[ROWS.taps[r][t][0] * COLUMNS.count + COLUMNS.taps[v][s][0]]
                     )
+                if COMPENSATED:
+                    total, excess = add_compensated(whole, excess, total)
             sums += (total,)
-    return sums
+            if COMPENSATED:
+                excesses += (excess,)
+    return sums + excesses
 
 
 @triton.jit
