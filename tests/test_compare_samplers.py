@@ -255,7 +255,7 @@ def test_recording(scripts, monkeypatch, tmp_path):
     assert whole.aten_us == 50.0
     assert whole.values["COLS"] == (2,)
     for row in whole.rows:
-        assert row[-1] == ("spilled" if row[2] == 8 else row[1])
+        assert row[-1] == ("spilled" if row[3] == 8 else row[1])
 
 
 def test_a_field_is_held_to_known_values(scripts):

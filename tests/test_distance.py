@@ -1,3 +1,5 @@
+from math import log2
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,10 +71,18 @@ def test_between_layers(change, distance):
 
 
 def test_between_kin_counts_channels_and_taps():
-    """Between layers, each doubling of channels a group and of kernel elements counts too."""
+    """Between layers, each doubling of channels a group counts too, and of kernel elements twice."""
     other = PROBLEM._replace(c_in=64, c_out=32, k_h=6, padding_h=2, in_h=33)
     assert work(other) == work(PROBLEM)
-    assert between_kin(PROBLEM, other) == pytest.approx(3.0)
+    assert between_kin(PROBLEM, other) == pytest.approx(4.0)
+
+
+def test_between_kin_counts_steps_and_groups():
+    """Strides, dilations and the number of groups count, apart from the work that they change."""
+    for change, steps in (({"stride_h": 4}, 2.0), ({"dilation_w": 2}, 1.0), ({"groups": 2, "c_in": 64}, 1.0)):
+        other = PROBLEM._replace(**change)
+        channels = abs(log2(other.c_out / other.groups) - log2(PROBLEM.c_out))
+        assert between_kin(PROBLEM, other) == pytest.approx(between_layers(PROBLEM, other) + steps + channels)
 
 
 def test_kind():

@@ -231,17 +231,26 @@ def test_stale_record_of_another_device_is_nothing(shelf, record):
 
 
 def test_default(shelf, record, fake_kernel):
-    """Where a kernel won the nearest problem of the class by 1.3 times, its default config answers."""
+    """Where a kernel won the nearest problem of the class by 1.5 times, the config that won there answers."""
     shelf.put(record)
     found = answer(record.problem._replace(c_in=64), H200)
-    assert found[:4] == ("default", "fake", fake_kernel.Config(32, "n"), record)
+    assert found[:4] == ("default", "fake", fake_kernel.Config(64, "m"), record)
     assert "1.00 doublings away, was won by fake" in found.reason
+
+
+def test_default_config_where_the_winning_one_is_not_valid(shelf, record, monkeypatch, fake_kernel):
+    """Where the kin's config cannot solve the problem its kernel's default config answers."""
+    shelf.put(record)
+    monkeypatch.setattr(fake_kernel, "valid", lambda _problem, config, _device: "no" * (config.BLOCK == 64))
+    found = answer(record.problem._replace(c_in=64), H200)
+    assert found[:4] == ("default", "fake", fake_kernel.Config(32, "n"), record)
+    assert "so its default config answers, untimed" in found.reason
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"aten_us": 129.0},
+        {"aten_us": 149.0},
         {"aten_us": None},
         {"provenance": "predicted"},
         {"kernel_hash": "old"},
@@ -258,7 +267,7 @@ def test_no_default_without_a_clear_win(shelf, record, change):
     "change", [{"c_in": 4096}, {"groups": 2, "c_in": 64}, {"stride_h": 1, "stride_w": 1, "c_in": 64}]
 )
 def test_no_default_outside_the_class(shelf, record, change):
-    """Another stride class, another grouping or six doublings away, a win says nothing."""
+    """Another stride class, another grouping or seven doublings away, a win says nothing."""
     shelf.put(record)
     assert answer(record.problem._replace(**change), H200).tier == "aten"
 
@@ -266,6 +275,7 @@ def test_no_default_outside_the_class(shelf, record, change):
 def test_no_default_where_the_kernel_has_none(shelf, record, monkeypatch, fake_kernel):
     """A kernel without a default, or with one that is not valid here, does not answer."""
     shelf.put(record)
+    monkeypatch.setattr(fake_kernel, "valid", lambda _problem, config, _device: "no" * (config.BLOCK != 32))
     monkeypatch.setattr(fake_kernel, "default", lambda *_: None)
     assert answer(record.problem._replace(c_in=64), H200).tier == "aten"
     monkeypatch.setattr(fake_kernel, "default", lambda *_: fake_kernel.Config(3, "m"))

@@ -7,7 +7,9 @@ from tunedb.problem import Problem
 __all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_kin", "between_layers", "difference", "kind", "work"]
 
 LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
-CLASS_LIMIT = 6.0  # beyond 64 times in all, a win somewhere says nothing about here
+CLASS_LIMIT = (
+    4.0  # beyond 16 times in all, a win somewhere says too little about here: see docs/experiments.md
+)
 
 _FREE = (
     "n", "in_d", "in_h", "in_w", "padding_d", "padding_h", "padding_w",
@@ -28,12 +30,15 @@ def between_layers(a: Problem, b: Problem) -> float:
 def between_kin(a: Problem, b: Problem) -> float:
     """Return the distance of two problems of the same class, in doublings.
 
-    between_layers, plus |log2| of the ratios of c_in/groups, c_out/groups and kernel elements.
+    between_layers, plus |log2| of the ratios of c_in/groups, c_out/groups, groups, strides and dilations, and twice that of
+    kernel elements: a config knows how many taps it has.
     """
     total = between_layers(a, b)
     total += _octaves(a.c_in // max(1, a.groups), b.c_in // max(1, b.groups))
     total += _octaves(a.c_out // max(1, a.groups), b.c_out // max(1, b.groups))
-    return total + _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
+    total += 2 * _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
+    steps = zip((a.groups, *a.stride, *a.dilation), (b.groups, *b.stride, *b.dilation), strict=True)
+    return total + sum(_octaves(one, other) for one, other in steps)
 
 
 def work(problem: Problem) -> int:

@@ -1,6 +1,5 @@
 """Which winners a search tries first: those of the most similar problems."""
 
-import math
 from collections.abc import Mapping
 
 from tunedb.distance import between_kin
@@ -24,7 +23,4 @@ def _distance(one: Problem, other: Problem) -> float:
     names = sum(
         3.0 for field in ("op", "precision", "layout") if getattr(one, field) != getattr(other, field)
     )
-    pairs = zip(
-        (one.groups, *one.stride, *one.dilation), (other.groups, *other.stride, *other.dilation), strict=True
-    )
-    return names + between_kin(one, other) + sum(abs(math.log2(a / b)) for a, b in pairs)
+    return names + between_kin(one, other)

@@ -16,7 +16,7 @@ from tunedb.record import PROVENANCES, Record
 __all__ = ["TIERS", "Answer", "answer", "databases", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
-WIN = 1.3  # times faster than aten that a kin must have been before its kernel's untimed default is run
+WIN = 1.5  # times faster than aten that a kin must have been before what won there is run untimed
 
 
 class Answer(NamedTuple):
@@ -43,7 +43,8 @@ def answer(problem: Problem, device: Device) -> Answer:
     where no fresh one can be used, a stale one of this problem or of a near one.
     other-device: the same from other devices' files, those of the same compute capability first. What was measured
     with an older generation's code ("h200-sm89") is no evidence for any other device: torch ran the GPU's own there.
-    default: the default config of the kernel that won the nearest measured problem of the class by WIN times.
+    default: what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
+    config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
     A record that is only predicted knows nothing of torch's own time: where torch won the same problem when it was
     measured on another device, that answers in its place.
@@ -161,7 +162,7 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
             continue
         which = f"the nearest measured problem of this class on {device.slug}, {far:.2f} doublings away, was won by {record.kernel}"
         if record.kernel != "aten" and record.aten_us >= WIN * record.time_us:
-            return _default_of(record, problem, device, which)
+            return _default_of(record, problem, device, files[place], which)
         return Answer(
             "aten",
             "aten",
@@ -172,7 +173,14 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
     return None
 
 
-def _default_of(record: Record, problem: Problem, device: Device, which: str) -> Answer | None:
+def _default_of(
+    record: Record, problem: Problem, device: Device, file: Database, which: str
+) -> Answer | None:
+    """Return the kin's config, which fits sizes like these better than a default one: see docs/experiments.md."""
+    found = _use(record, problem, device, file)
+    if found is not None:
+        reason = f"{which} ({_times(record)}), so its config answers, untimed for this problem."
+        return Answer("default", record.kernel, found.config, record, reason)
     kernel = _kernel(record.kernel)
     config = None if kernel is None or problem.op not in kernel.OPS else kernel.default(problem, device)
     if kernel is None or config is None or kernel.valid(problem, config, device):
