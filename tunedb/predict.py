@@ -26,7 +26,7 @@ from tunedb.kernel import Signature, Work, config_from_json, load
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.record import Measurement
 
-__all__ = ["predict_us", "ranks", "residency"]
+__all__ = ["held", "predict_us", "ranks", "residency"]
 
 LAUNCH_S = 2e-6  # an empty kernel between two events
 MEMORY_S = 0.6e-6  # a load that misses L2, and the store at the end
@@ -66,6 +66,12 @@ def ranks(kernel: str, device: Device) -> bool:
     """Return whether the model tells a kernel's configs from other kernels' on a device: else they must be measured."""
     misjudged = importlib.import_module("tunedb.kernels").MISJUDGED
     return device.capability not in misjudged.get(kernel, ())
+
+
+def held() -> Mapping[str, Mapping[str, int | str]]:
+    """Return the fields that the model cannot judge, by kernel, with the value that a search holds them to."""
+    found: Mapping[str, Mapping[str, int | str]] = importlib.import_module("tunedb.kernels").HELD
+    return found
 
 
 def modelled_us(

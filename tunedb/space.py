@@ -30,9 +30,19 @@ class Choice(NamedTuple):
 
 
 class Space:
-    """The union of the kernels' spaces for one problem; a kernel that does not apply has no part in it."""
+    """The union of the kernels' spaces for one problem; a kernel that does not apply has no part in it.
 
-    def __init__(self, problem: Problem, device: Device, kernels: Mapping[str, Kernel]) -> None:
+    `held` are fields, by kernel, that are held to one value.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        device: Device,
+        kernels: Mapping[str, Kernel],
+        held: Mapping[str, Mapping[str, Value]] | None = None,
+    ) -> None:
+        self._held: Mapping[str, Mapping[str, Value]] = held or {}
         self.problem = problem
         self.device = device
         self.kernels: dict[str, Kernel] = {}
@@ -43,7 +53,10 @@ class Space:
             fields = kernel.space(problem, device)
             if fields and all(fields.values()):
                 self.kernels[name] = kernel
-                self.fields[name] = {field: tuple(fields[field]) for field in kernel.Config._fields}
+                only = {field: (value,) for field, value in self._held.get(name, {}).items()}
+                self.fields[name] = {
+                    field: only.get(field) or tuple(fields[field]) for field in kernel.Config._fields
+                }
 
     @property
     def size(self) -> int:
@@ -51,8 +64,10 @@ class Space:
         return sum(math.prod(len(choices) for choices in fields.values()) for fields in self.fields.values())
 
     def choice(self, name: str, values: Mapping[str, Value]) -> Choice | None:
-        """Return the choice of those values if it is valid."""
+        """Return the choice of those values if it is valid and has what is held."""
         kernel = self.kernels[name]
+        if any(values[field] != value for field, value in self._held.get(name, {}).items()):
+            return None
         config = kernel.Config(**values)
         if kernel.valid(self.problem, config, self.device):
             return None
@@ -163,7 +178,7 @@ class Space:
         return found
 
     def _only(self, name: str) -> "Space":
-        return Space(self.problem, self.device, {name: self.kernels[name]})
+        return Space(self.problem, self.device, {name: self.kernels[name]}, self._held)
 
     def _parts(self, choice: Choice) -> set[tuple[str, str, Value]]:
         return {(choice.kernel, field, value) for field, value in self.values(choice).items()}
@@ -189,6 +204,8 @@ def _next_to(value: Value, choices: Sequence[Value]) -> Sequence[Value]:
 
 
 def searched(problem: Problem, device: Device, kernels: Any, *, measured: bool) -> Space:
-    """Return what a search goes through: without a GPU only the kernels that the time model can rank."""
+    """Return what a search goes through: without a GPU only the kernels and values that the time model can rank."""
     names = [name for name in kernels.names() if measured or predict.ranks(name, device)]
-    return Space(problem, device, {name: kernels.load(name) for name in names})
+    return Space(
+        problem, device, {name: kernels.load(name) for name in names}, None if measured else predict.held()
+    )
