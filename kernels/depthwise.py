@@ -10,7 +10,7 @@ from tunedb.kernels import window
 from tunedb.kernels.bounds import shape_flaw
 from tunedb.kernels.depthwise_jit import depthwise
 from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths
-from tunedb.kernels.sums import choices
+from tunedb.kernels.sums import worth_compensating
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -53,7 +53,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "COLS": _upto((1, 2, 4, 8), len_w),
         "PATCHES": tuple(size for size in (1, 2, 4, 8) if size <= widest) if last else (1, 2, 4),
         "BLOCK_C": _upto(channels, max(problem.c_out, 8)),
-        "COMPENSATED": choices(problem),
+        "COMPENSATED": worth_compensating(problem),
         "num_warps": (1, 2, 4, 8),
     }
 
@@ -145,7 +145,7 @@ def default(problem: Problem, device: Device) -> Config | None:
 def seeds(problem: Problem, device: Device) -> list[Config]:
     """Return sums that are as near to float64 as torch's, where those of the default may not be."""
     first = default(problem, device)
-    if first is None or 1 not in choices(problem):
+    if first is None or 1 not in worth_compensating(problem):
         return []
     rows = dict.fromkeys((first.BLOCK_R, max(1, first.BLOCK_R // 2), 1))
     patches = dict.fromkeys((first.PATCHES, 1))

@@ -13,7 +13,7 @@ from tunedb.kernels import window
 from tunedb.kernels.bounds import shape_flaw
 from tunedb.kernels.direct_jit import direct
 from tunedb.kernels.geometry import axes, constants, phase_lengths
-from tunedb.kernels.sums import choices
+from tunedb.kernels.sums import worth_compensating
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature, Work
@@ -51,7 +51,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     return {
         "COLS": tuple(size for size in (1, 2, 4, 8) if size < 2 * length),
         "BLOCK_N": tuple(size for size in (1, 2, 4, 8, 16) if size < 2 * c_out),
-        "COMPENSATED": choices(problem),
+        "COMPENSATED": worth_compensating(problem),
         "num_warps": (1, 2, 4, 8),
     }
 
@@ -119,7 +119,7 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     most = problem.c_out // problem.groups
     tried = [Config(4, 16, 0, 1), Config(4, 8, 0, 4), Config(4, 4, 0, 1), Config(2, 8, 0, 1)]
     first = default(problem, device)
-    if first is not None and 1 in choices(problem):
+    if first is not None and 1 in worth_compensating(problem):
         tried += [
             first._replace(COLS=cols, COMPENSATED=1) for cols in dict.fromkeys((max(1, first.COLS // 2), 1))
         ]

@@ -4,7 +4,7 @@ from math import prod
 
 from tunedb.problem import Problem
 
-__all__ = ["choices", "sum_length"]
+__all__ = ["sum_length", "worth_compensating"]
 
 LONG = 32  # products of a sum; of shorter ones no answer was too inexact
 
@@ -15,6 +15,6 @@ def sum_length(problem: Problem) -> int:
     return max(1, round(taps * (problem.c_in // problem.groups)))
 
 
-def choices(problem: Problem) -> tuple[int, ...]:
+def worth_compensating(problem: Problem) -> tuple[int, ...]:
     """Return whether a search should try sums without compensation, 0, and with it, 1."""
     return (0, 1) if problem.dtype == "float32" and sum_length(problem) >= LONG else (0,)
