@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import first_tap, inside
-from tunedb.kernels.precision import operand
+from tunedb.kernels.precision import accumulator, operand
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.tiles import (
     columns,
@@ -80,10 +80,7 @@ def implicit_gemm(
     n_ok = offs_n < C_OUT
     w_ptrs = w_ptr + (group * C_OUT + offs_n) * ROW
     offs_k = tl.arange(0, BLOCK_K)
-    if SWAP:
-        acc = tl.zeros((BLOCK_N, BLOCK_R * BLOCK_W), dtype=tl.float32)
-    else:
-        acc = tl.zeros((BLOCK_R * BLOCK_W, BLOCK_N), dtype=tl.float32)
+    acc = accumulator(BLOCK_R * BLOCK_W, BLOCK_N, SWAP)
 
     BLOCKS_C: tl.constexpr = (C_IN + BLOCK_K - 1) // BLOCK_K
     taps = count_d * count_h * count_w

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import first_tap, inside
-from tunedb.kernels.precision import operand, product
+from tunedb.kernels.precision import accumulator, operand, product
 from tunedb.kernels.ptx import divisible_range
 from tunedb.kernels.residues import interleaved, spread, store_residues
 from tunedb.kernels.tiles import divisor, outer_and_inner, phase_length, place, tile_order
@@ -122,12 +122,12 @@ def kn2row(
         steps = (rows_of_taps * C_IN + BLOCK_K - 1) // BLOCK_K
     sums = ()  # one for each residue
     for _ in tl.static_range(S):
-        sums = sums + (_zeros(BLOCK_M, BLOCK_N, SWAP),)
+        sums = sums + (accumulator(BLOCK_M, BLOCK_N, SWAP),)
     # One round for each group of taps; the rows of taps and the channels inside.
     for first in tl.static_range(0, ALL, TAPS or ALL):
         products = ()
         for _ in tl.static_range(_together(first, TAPS, ALL)):
-            products = products + (_zeros(BLOCK_M, BLOCK_N, SWAP),)
+            products = products + (accumulator(BLOCK_M, BLOCK_N, SWAP),)
         for step in range(steps):
             if LOOP == "taps":
                 tap = step // BLOCKS_C
@@ -219,15 +219,6 @@ def _hop(tap, width):
 def _residue(tap, width):
     """Return which residue of the stride the outputs of a tap are."""
     return (width.taps - 1 - tap if width.flip else tap) * width.dilation % width.stride
-
-
-@triton.jit
-def _zeros(BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SWAP: tl.constexpr):
-    if SWAP:
-        tile = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
-    else:
-        tile = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    return tile
 
 
 @triton.jit

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from tunedb.kernels.packed_store import store_columns, store_residues, store_spans
 from tunedb.kernels.packing import packed_length, packed_strides, spots
-from tunedb.kernels.precision import operand, product
+from tunedb.kernels.precision import accumulator, operand, product
 from tunedb.kernels.tiles import place, tile_at
 
 __all__ = ["packed"]
@@ -75,9 +75,9 @@ def packed(
         x_ptrs += o_h * (SIDE_H.step * WIDE_H * stride_h)
         x_ptrs += o_w * (SIDE_W.step * WIDE_W * stride_w)
         x_tile = place(x_ptrs, M) + place(offs_k, C)
-        acc = _zeros(BLOCK_M, MAIN, SWAP)
+        acc = accumulator(BLOCK_M, MAIN, SWAP)
         if REST:
-            acc_rest = _zeros(BLOCK_M, REST, SWAP)
+            acc_rest = accumulator(BLOCK_M, REST, SWAP)
         BLOCKS: tl.constexpr = (RUN + BLOCK_K - 1) // BLOCK_K
         for step in range(RUNS * BLOCKS):
             run = step // BLOCKS
@@ -96,7 +96,7 @@ def packed(
             acc = product(x, weight, acc, SWAP, DOT)
             if REST:
                 if RUN % BLOCK_K:
-                    weight = tl.load(w_rest + w_hop, mask=rest_ok & place(k + offs_k < RUN, M), other=0.0)
+                    weight = tl.load(w_rest + w_hop, mask=rest_ok & place(k_ok, M), other=0.0)
                 else:
                     weight = tl.load(w_rest + w_hop, mask=rest_ok, other=0.0)
                 acc_rest = product(x, weight, acc_rest, SWAP, DOT)
@@ -119,16 +119,6 @@ def _rows(
     """Return where the weights of SIZE columns start, and which of the columns there are."""
     offs_n = column + tl.arange(0, SIZE)
     return place(w_ptrs + offs_n * ROW, C) + place(offs_k, M), place(offs_n < COLUMNS, C)
-
-
-@triton.jit
-def _zeros(BLOCK_M: tl.constexpr, SIZE: tl.constexpr, SWAP: tl.constexpr):
-    """Return an accumulator of SIZE columns."""
-    if SWAP:
-        acc = tl.zeros((SIZE, BLOCK_M), dtype=tl.float32)
-    else:
-        acc = tl.zeros((BLOCK_M, SIZE), dtype=tl.float32)
-    return acc
 
 
 @triton.jit

@@ -6,7 +6,7 @@ from tunedb.kernels.ptx import INTERPRETED
 
 from tunedb.problem import Problem
 
-__all__ = ["dots", "operand", "product", "round_tf32", "worth_trying"]
+__all__ = ["accumulator", "dots", "operand", "product", "round_tf32", "worth_trying"]
 
 # Operations: the largest problem of many channels that torch computed exactly on an H200 had half as many.
 SMALL = 1 << 33
@@ -56,6 +56,16 @@ def operand(x, DOT: tl.constexpr):
     if DOT == "tf32":
         x = round_tf32(x)
     return x
+
+
+@triton.jit
+def accumulator(POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, SWAP: tl.constexpr):
+    """Return zeros for `product` to add to: [positions, channels] or with SWAP the other way round."""
+    if SWAP:
+        acc = tl.zeros((CHANNELS, POSITIONS), dtype=tl.float32)
+    else:
+        acc = tl.zeros((POSITIONS, CHANNELS), dtype=tl.float32)
+    return acc
 
 
 @triton.jit
