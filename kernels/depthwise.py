@@ -175,15 +175,14 @@ def work(problem: Problem, config: Config) -> Work:
         outer, taps = outer * -(-height.taps // height.hop), width.taps
     threads = _lanes(config) * config.BLOCK_C
     meetings = sum(map(len, rows.taps)) * sum(map(len, columns.taps))
+    added = (
+        4 * config.COMPENSATED * sum(map(len, rows.taps)) * len(columns.taps)
+    )  # four for a row of products
     # L1 keeps what neighbouring threads both load; sectors cost 32 bytes.
     columns_read = _lanes(config) * config.COLS * width.step + width.taps
     row = max(32, columns_read * config.BLOCK_C * item)
     return Work(
-        # Four additions for a row of products.
-        flops=2
-        * threads
-        * outer
-        * max(1, meetings + 4 * config.COMPENSATED * sum(map(len, rows.taps)) * len(columns.taps)),
+        flops=2 * threads * outer * max(1, meetings + added),
         unit="fma",
         loaded=outer * (max(1, sum(map(len, rows.fresh))) * row + taps * max(32, config.BLOCK_C * item)),
         stored=item * threads * len(rows.taps) * len(columns.taps),

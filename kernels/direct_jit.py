@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import first_tap
+from tunedb.kernels.sums import add_compensated
 from tunedb.kernels.tiles import divisor, phase_length
-from tunedb.kernels.window import add_compensated, join, load_row, split, store_row
+from tunedb.kernels.window import join, load_row, split, store_row
 
 __all__ = ["direct"]
 

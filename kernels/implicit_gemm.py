@@ -13,7 +13,7 @@ from tunedb.kernels.bounds import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.geometry import Axis, axes, constants, phase_lengths, phases
 from tunedb.kernels.implicit_gemm_jit import implicit_gemm
 from tunedb.kernels.precision import dots, worth_trying
-from tunedb.kernels.split_sum import SPLITS, outputs, split_sum_signature, splits
+from tunedb.kernels.split_sum import SPLITS, split_sum_signature, splits
 from tunedb.kernels.sums import sum_length
 
 from tunedb.device import Device
@@ -93,8 +93,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return flaw
     if config.SPLIT > 1 and config.PHASE == "axis":
         return "SPLIT takes the third axis of the grid, so PHASE must not be axis"
-    if config.SPLIT > 1 and config.SPLIT * outputs(problem) >= 2**31:
-        return f"all parts must have fewer than 2^31 sums, but {config.SPLIT} have {config.SPLIT * outputs(problem)}"
+    if config.SPLIT > 1 and config.SPLIT * problem.outputs >= 2**31:
+        return f"all parts must have fewer than 2^31 sums, but {config.SPLIT} have {config.SPLIT * problem.outputs}"
     if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
@@ -183,18 +183,16 @@ def work(problem: Problem, config: Config) -> Work:
     positions = config.BLOCK_R * config.BLOCK_W
     first, width = problem.layout == "channels_first", geometry[2]
     x_item = min(32, item * (width.step if first else 1))
+    # A part is written as float32 and read again by the second launch.
+    y_item, read_again = (item, 0) if config.SPLIT == 1 else (4, positions * config.BLOCK_N * 4)
     depth = min(config.BLOCK_K, c_in) if config.LOOP != "flat" else config.BLOCK_K
     return Work(
         flops=int(
             2 * positions * config.BLOCK_N * config.BLOCK_K * k_steps * (3 if config.DOT == "tf32x3" else 1)
         ),
         unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
-        # A part is written as float32 and read again by the second launch.
-        loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item))
-        + (positions * config.BLOCK_N * 4 if config.SPLIT > 1 else 0),
-        stored=positions
-        * config.BLOCK_N
-        * min(32, (4 if config.SPLIT > 1 else item) * (width.phases if first else 1)),
+        loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item)) + read_again,
+        stored=positions * config.BLOCK_N * min(32, y_item * (width.phases if first else 1)),
         k_steps=max(1, round(k_steps)),
         launches=1 if config.SPLIT == 1 else 2,
     )
@@ -226,7 +224,7 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     if config.SPLIT == 1:
         return convolution_plan(problem, product, pack)
     adding = launcher(split_sum_signature(problem, config.SPLIT))
-    elements = config.SPLIT * outputs(problem)
+    elements = config.SPLIT * problem.outputs
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
         parts = torch.empty(elements, dtype=torch.float32, device=x.device)

@@ -1,6 +1,6 @@
 """The end of a product that is split along K: its parts, added in their order, so that every run gives the same bits."""
 
-from math import gcd, prod
+from math import gcd
 
 import triton
 import triton.language as tl
@@ -9,7 +9,7 @@ from tunedb.kernel import Signature
 from tunedb.launch import convolution_arguments
 from tunedb.problem import Problem
 
-__all__ = ["SPLITS", "outputs", "split_sum_signature", "splits"]
+__all__ = ["SPLITS", "split_sum_signature", "splits"]
 
 SPLITS = (1, 2, 4, 8, 16)
 BLOCK = 512  # outputs of a program
@@ -37,17 +37,12 @@ def split_sum(
     tl.store(y_ptr + offs, acc.to(y_ptr.dtype.element_ty), mask=ok)
 
 
-def outputs(problem: Problem) -> int:
-    """Return how many outputs a problem has."""
-    return problem.n * problem.c_out * prod(problem.out_extents)
-
-
 def splits(problem: Problem, programs: int, k: int) -> tuple[int, ...]:
     """Return into how many parts it may pay to split sums of `k` products, so that a GPU has at most so many programs.
 
     Small outputs of long sums leave most of a GPU idle: parts of a sum are programs of their own.
     """
-    tiles = max(1, outputs(problem) // (TILE * TILE))
+    tiles = max(1, problem.outputs // (TILE * TILE))
     return tuple(parts for parts in SPLITS if parts == 1 or (tiles * parts <= programs and k >= TILE * parts))
 
 
@@ -59,13 +54,14 @@ def split_sum_signature(problem: Problem, split: int) -> Signature:
         aligned=tuple(name for name in bare.aligned if name != "w_ptr"),
         constexprs={**bare.constexprs, "w_ptr": None},
     )
-    total = outputs(problem)
     constexprs = {
         "CHANNELS": problem.c_out,
         "HAS_BIAS": problem.bias,
         "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "EVEN": gcd(total, 16),
+        "EVEN": gcd(problem.outputs, 16),
         "SPLIT": split,
         "BLOCK": BLOCK,
     }
-    return arguments.signature(split_sum, constexprs, (-(-total // BLOCK), 1, 1), num_warps=4, num_stages=1)
+    return arguments.signature(
+        split_sum, constexprs, (-(-problem.outputs // BLOCK), 1, 1), num_warps=4, num_stages=1
+    )

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 from tunedb.kernels.geometry import Axis, taps_of_phase
+from tunedb.kernels.sums import add_compensated
 
 __all__ = [
     "Columns",
     "Rows",
-    "add_compensated",
     "add_plane",
     "columns",
     "join",
@@ -158,18 +158,6 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
             real = real & (at >= 0)
         parts = split(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
     return parts
-
-
-@triton.jit
-def add_compensated(total, excess, part):
-    """Return total + part, and by how much rounding made that too large; `excess` is what the last call returned.
-
-    Kahan, "Pracniques: further remarks on reducing truncation errors", CACM 8 (1965) 40: the error of a sum of many
-    parts is about that of two. No compiler on the way may reorder sums of floats.
-    """
-    part -= excess
-    new = total + part
-    return new, (new - total) - part
 
 
 @triton.jit

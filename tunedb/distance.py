@@ -7,9 +7,8 @@ from tunedb.problem import Problem
 __all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_kin", "between_layers", "difference", "kind", "work"]
 
 LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
-CLASS_LIMIT = (
-    4.0  # beyond 16 times in all, a win somewhere says too little about here: see docs/experiments.md
-)
+# Beyond 16 times in all, a win somewhere says too little about here: docs/experiments.md, sixth round.
+CLASS_LIMIT = 4.0
 
 _FREE = (
     "n", "in_d", "in_h", "in_w", "padding_d", "padding_h", "padding_w",

@@ -133,8 +133,7 @@ def _memory_bytes(problem: Problem, work: Work, programs: int, resident: int, de
 
 
 def _input_bytes(problem: Problem) -> int:
-    output = problem.n * problem.c_out * math.prod(problem.out_extents)
-    return problem.bytes - output * ITEM_BYTES[problem.dtype]
+    return problem.bytes - problem.outputs * ITEM_BYTES[problem.dtype]
 
 
 def work_from_tile(problem: Problem, signature: Signature) -> Work:
@@ -146,13 +145,12 @@ def work_from_tile(problem: Problem, signature: Signature) -> Work:
     tile = signature.constexprs
     item = ITEM_BYTES[problem.dtype]
     programs = math.prod(signature.grid)
-    outputs = problem.n * problem.c_out * math.prod(problem.out_extents)
     channels = _size(tile, "BLOCK_N") or 1
     positions = math.prod(_size(tile, name) or 1 for name in ("BLOCK_R", "BLOCK_W", "BLOCK_M", "BLOCK_T"))
     # At least its even share: a program may stream many tiles.
-    positions = max(positions, -(-outputs // (programs * channels)))
+    positions = max(positions, -(-problem.outputs // (programs * channels)))
     # Useful products of one output; of a strided transposed convolution each phase has its own share of taps.
-    depth = max(1, -(-problem.flops // (2 * outputs)))
+    depth = max(1, -(-problem.flops // (2 * problem.outputs)))
     if tile.get("PHASE") == "mask":
         depth = problem.c_in // problem.groups * math.prod(problem.kernel)
     step = _size(tile, "BLOCK_K")

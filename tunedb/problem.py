@@ -139,6 +139,12 @@ class Problem(NamedTuple):
         return {**sizes, "groups": self.groups}
 
     @property
+    def outputs(self) -> int:
+        """Elements of the output."""
+        d, h, w = self.out_extents
+        return self.n * self.c_out * d * h * w
+
+    @property
     def flops(self) -> int:
         """Useful operations: 2 for every weight that meets an input element, borders counted as inside."""
         d, h, w = self.extents if self.transposed else self.out_extents
@@ -151,12 +157,9 @@ class Problem(NamedTuple):
         size = self.n * self.c_in
         for extent in self.extents:
             size *= extent
-        out = self.n * self.c_out
-        for extent in self.out_extents:
-            out *= extent
         k_d, k_h, k_w = self.kernel
         weight = self.c_in * (self.c_out // self.groups) * k_d * k_h * k_w
-        return (size + out + weight + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
+        return (size + self.outputs + weight + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
 
 
 def is_transposed(op: str) -> bool:

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 from awkward import problem
 from tunedb.kernels import implicit_gemm
-from tunedb.kernels.split_sum import outputs, split_sum_signature, splits
+from tunedb.kernels.split_sum import split_sum_signature, splits
 
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json, load
@@ -41,7 +41,7 @@ def test_agrees_with_float64(name, split, run_kernel):
 def test_parts_are_for_few_outputs_of_long_sums():
     """Parts are offered up to as many programs as fill the GPU, and never of fewer products than a tile has."""
     small = problem("conv2d", c=(256, 256), extents=(14, 14), k=3, p=1)
-    assert outputs(small) == 256 * 14 * 14
+    assert small.outputs == 256 * 14 * 14
     assert splits(small, 528, 2304) == (1, 2, 4, 8, 16)
     assert splits(small, 48, 2304) == (1, 2, 4)
     assert splits(small, 528, 300) == (1, 2, 4)
@@ -60,7 +60,7 @@ def test_two_launches():
     assert not product.constexprs["HAS_BIAS"]
     adding = split_sum_signature(given, 4)
     assert adding.constexprs["HAS_BIAS"]
-    assert adding.grid == (-(-outputs(given) // 512), 1, 1)
+    assert adding.grid == (-(-given.outputs // 512), 1, 1)
     assert implicit_gemm.work(given, config).launches == 2
     assert implicit_gemm.work(given, config._replace(SPLIT=1)).launches == 1
 

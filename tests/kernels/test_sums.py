@@ -6,7 +6,7 @@ pytest.importorskip("triton")
 
 import numpy as np
 from awkward import problem
-from tunedb.kernels import depthwise, direct, window
+from tunedb.kernels import depthwise, direct, sums
 
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json, load
@@ -42,7 +42,7 @@ def test_adding_keeps_what_rounding_loses():
     """A thousand ones added to 2^24, each lost alone, are all in the sum."""
     total, excess = np.float32(2**24), np.float32(0)
     for _ in range(1000):
-        total, excess = window.add_compensated.fn(total, excess, np.float32(1))
+        total, excess = sums.add_compensated.fn(total, excess, np.float32(1))
     assert total == 2**24 + 1000
 
 
