@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_items import Item, command, wanted
-from bench_report import mean, table
-from bench_results import Spread, heading_here
-from bench_sources import looked_up, precompile
-from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.items import Item, command, wanted
+from bench.report import mean, table
+from bench.results import Spread, heading_here
+from bench.sources import looked_up, precompile
 
 CALLS = 20  # in a graph
 WARM_UPS = 3
@@ -108,7 +108,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def work(indices: Sequence[int], items: Sequence[Item], slug: str) -> int:
     """Time problems one after another and answer each: the child's side."""
-    from tunedb.timing import GpuClock
+    from tunedb.measure.timing import GpuClock
 
     clock = GpuClock(0)
     for index in indices:
@@ -151,8 +151,8 @@ def measured(
     import torch
 
     import tunedb
-    from tunedb.timing import spread
-    from tunedb.yardstick import Yardstick
+    from tunedb.measure.baseline import Yardstick
+    from tunedb.measure.timing import spread
 
     problem = item.problem
     yardstick = Yardstick(problem, clock)

@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_columns import measured
-from bench_items import Item, command, wanted
-from bench_plot import plot
-from bench_report import page, rewrite, summary
-from bench_results import Results, Row
-from bench_sources import Stored, looked_up, precompile, stored
-from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.columns import measured
+from bench.gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.items import Item, command, wanted
+from bench.plot import plot
+from bench.report import page, rewrite, summary
+from bench.results import Results, Row
+from bench.sources import Stored, looked_up, precompile, stored
 
 BETWEEN = "; "  # the commands of a run that was resumed
 
@@ -44,7 +44,7 @@ def main() -> int:
 
     if not torch.cuda.is_available():
         sys.exit("bench_kernels needs a CUDA GPU, but torch sees none.")
-    from tunedb.environment import environment
+    from tunedb.measure.versions import environment
 
     versions, kept, commands = environment(), [], []
     if arguments.resume and (earlier := earlier_results(arguments.json, versions)):
@@ -152,7 +152,7 @@ def stored_answers(problem: Any, device: Any, arguments: argparse.Namespace) -> 
 
 def work(indices: list[int], items: Sequence[Item], arguments: argparse.Namespace) -> int:
     """Time problems one after another and answer each: the child's side."""
-    from tunedb.timing import GpuClock
+    from tunedb.measure.timing import GpuClock
 
     clock = GpuClock(0)
     for index in indices:

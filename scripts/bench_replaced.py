@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench_items import command
-from bench_results import heading_here
+from bench.items import command
+from bench.results import heading_here
 
 # Suite id, the original's name, what it took (µs), kernel and the fields in which its config is not the default.
 REPLACED = (
@@ -70,8 +70,8 @@ def timed(
     from tunedb.device import current
     from tunedb.kernel import load
     from tunedb.launch import launcher
-    from tunedb.timing import GpuClock, rounds_within, spread
-    from tunedb.yardstick import Yardstick
+    from tunedb.measure.baseline import Yardstick
+    from tunedb.measure.timing import GpuClock, rounds_within, spread
 
     clock = GpuClock(0)
     yardstick = Yardstick(problem, clock)

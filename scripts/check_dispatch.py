@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_items import command, wanted
-from bench_results import heading_here
-from dispatch_page import Row, page, summary
-from gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.dispatch_page import Row, page, summary
+from bench.gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
+from bench.items import command, wanted
+from bench.results import heading_here
 
 SLOWER = 1.03  # times torch's time: more is a failure
 FINAL_US = 300e3  # of interleaved timing a problem
@@ -91,8 +91,8 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def chosen(db: Path | None, slug: str, suite: str | None = None) -> list[Any]:
     """Return the device's records, or what of a suite has none, in the same order in every process."""
-    from tunedb.database import Database
-    from tunedb.files import shipped_files
+    from tunedb.store.files import shipped_files
+    from tunedb.store.read import Database
 
     path = db or shipped_files().get(slug)
     found = [] if path is None else [record for record in Database(path).records() if record.device == slug]
@@ -129,7 +129,7 @@ def say(row: Row) -> None:
 
 def work(arguments: argparse.Namespace, indices: list[int]) -> int:
     """Check records one after another and answer each: the child's side."""
-    from tunedb.timing import GpuClock
+    from tunedb.measure.timing import GpuClock
 
     records = chosen(arguments.db, arguments.device, arguments.suite)
     names = titles(records)
@@ -167,8 +167,8 @@ def check(record: Any, name: str, clock: Any) -> Row:
     import torch
 
     import tunedb
-    from tunedb.timing import rounds_within, spread
-    from tunedb.yardstick import Yardstick
+    from tunedb.measure.baseline import Yardstick
+    from tunedb.measure.timing import rounds_within, spread
 
     problem = record.problem
     yardstick = Yardstick(problem, clock)

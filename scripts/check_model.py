@@ -69,9 +69,9 @@ def compared(
     sizes: dict[str, Any], trials: Sequence[Any], device: Any
 ) -> tuple[int, float, float, float, float] | None:
     """Return count, rank correlation, favourite and best of five over the best, and the median of the ratios."""
-    from tunedb.predict import predict_us
     from tunedb.problem import Problem
     from tunedb.record import Measurement
+    from tunedb.tune.predict import predict_us
 
     problem, pairs = Problem(**sizes), []
     for trial in trials:

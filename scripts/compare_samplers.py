@@ -19,10 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from landscapes import Landscape, outcomes, read, together
-from sampler_plot import plot
-from sampler_replay import AHEAD, SAMPLERS, Replay, available, replayed
-from sampler_report import Run, dimensions, page, table
+from samplers.landscapes import Landscape, outcomes, read, together
+from samplers.plot import plot
+from samplers.replay import AHEAD, SAMPLERS, Replay, available, replayed
+from samplers.report import Run, dimensions, page, table
 
 NEAR = 0.98
 SHOWN = 60  # trials of the plot and of the last column: what a sweep has

@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_items import wanted
-from gpu_shards import chosen_gpus
-from landscape_crew import Crew
-from landscape_jsonl import ENUMERATED, converted, valid_configs
-from landscapes import Landscape, file_name, read, write
+from bench.gpu_shards import chosen_gpus
+from bench.items import wanted
+from samplers.landscape_jsonl import ENUMERATED, converted, valid_configs
+from samplers.landscape_workers import Crew
+from samplers.landscapes import Landscape, file_name, read, write
 
 FOLDER = Path(__file__).parents[1] / "tests" / "landscapes"
 VERSIONS = ("triton", "torch", "cudnn", "driver")
@@ -104,8 +104,8 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def planned(item: Any, arguments: argparse.Namespace) -> Task | None:
     """Return what is to be recorded of a problem, or None where the kernel does not apply to it."""
     from tunedb.device import by_slug
-    from tunedb.environment import environment
     from tunedb.kernel import load, source_hash
+    from tunedb.measure.versions import environment
 
     kernel, device = load(arguments.kernel), by_slug(arguments.device)
     fields = kernel.space(item.problem, device) if item.problem.op in kernel.OPS else {}
@@ -158,7 +158,7 @@ def record(tasks: Sequence[Task], gpus: Sequence[int], folder: Path, deadline: f
     from tunedb.compile import compile_candidate
     from tunedb.device import by_slug
     from tunedb.kernel import config_to_json
-    from tunedb.pool import Bug, CompilePool
+    from tunedb.tune.compile_pool import Bug, CompilePool
 
     pool = CompilePool(
         max(1, len(os.sched_getaffinity(0)) - len(gpus)),

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunedb.database import Database
 from tunedb.record import PROVENANCES
-from tunedb.rows import Candidate
-from tunedb.store import Store
+from tunedb.store.read import Database
+from tunedb.store.rows import Candidate
+from tunedb.store.write import Store
 from tunedb.suite import load_suite, shipped_suites
 
 SHIPPED = Path(__file__).resolve().parents[1] / "db"

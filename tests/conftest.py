@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tunedb import files, listing, lookup, store
+from tunedb import kernel
+from tunedb.dispatch import lookup
 from tunedb.errors import KernelError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Measurement, Record
-from tunedb.rows import Candidate
-from tunedb.store import Store
+from tunedb.store import files, write
+from tunedb.store.rows import Candidate
+from tunedb.store.write import Store
 
 PROBLEM = Problem(
     "conv_transpose2d", "float32", "tf32", "channels_first", 16, 32, 64, 1, 0, 1, 64, 128, 1, 3, 3,
@@ -78,7 +80,7 @@ def fake_kernel(monkeypatch):
         return {"fake": "new", "aten": "aten"}[name]
 
     monkeypatch.setattr(lookup, "load", load)
-    for module in (lookup, listing, store):
+    for module in (kernel, write):
         monkeypatch.setattr(module, "source_hash", source_hash)
     return FAKE
 

@@ -266,5 +266,5 @@ def test_without_cuobjdump_the_registers_are_unknown(monkeypatch):
 
 def test_import_is_light():
     """The modules that a pool process starts from import without triton, which it needs only to compile."""
-    code = "import sys, tunedb.compile, tunedb.predict, tunedb.measure; assert 'triton' not in sys.modules"
+    code = "import sys, tunedb.compile, tunedb.tune.predict, tunedb.measure.bench; assert 'triton' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,13 +7,13 @@ import torch
 from torch.nn import functional
 
 import tunedb
-from tunedb import files
 from tunedb.device import current, floor_us
+from tunedb.dispatch.normalise import normalised
 from tunedb.kernel import config_to_json, load, source_hash
-from tunedb.normalise import normalised
 from tunedb.ops import _plans
 from tunedb.record import Record
-from tunedb.store import Store
+from tunedb.store import files
+from tunedb.store.write import Store
 
 pytestmark = [
     pytest.mark.gpu,

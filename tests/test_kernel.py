@@ -1,10 +1,10 @@
-"""Kernels are found by name, known by what their code does, and their configs are data."""
+"""Kernels are found by name, tunedb's own and those of others, and their configs are data."""
 
-import ast
 import json
 import subprocess
 import sys
 import types
+from importlib import metadata
 from typing import NamedTuple
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunedb import kernel as module
-from tunedb.errors import ConfigError, KernelError, TunedbError
+from tunedb.errors import ConfigError, KernelError, TunedbError, TunedbWarning
 from tunedb.kernel import config_from_json, config_to_json, load, names, source_hash
 
 
@@ -25,81 +25,50 @@ class Nothing(NamedTuple):
     pass
 
 
+MODULE = "OPS = ()\n"
 FAKE = types.SimpleNamespace(Config=Config)
-
-ALPHA = '''
-"""A kernel."""
-
-from tunedb.kernels.shared import twice
-from tunedb.kernels import more
-
-OPS = ("conv1d",)
-
-
-class Config:
-    """What can be chosen."""
-
-    BLOCK: int  # outputs
-
-
-def run(x):
-    """Return it.
-
-    In several lines.
-    """
-    text = "not # a comment"
-    name = f"{x:#x} {'nested'!r} # neither"
-    return twice(x) + more.one, text, """
-    not a docstring
-    """, name
-'''
-SHARED = "from tunedb.kernels.deep import base\n\n\ndef twice(x):\n    return 2 * base(x)\n"
-# Of the sources here. It may not depend on the Python that runs, and databases rest on it: a change of how a
-# hash is made turns every record stale.
-KNOWN = "09bf4e5f7a0e8631"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A package of kernels in place of the installed one."""
-    sources = {
-        "alpha": ALPHA,
-        "beta": "OPS: tuple = ()\nOPS = ()\n",
-        "shared": SHARED,
-        "deep": "from tunedb.kernels import shared\n\n\ndef base(x):\n    return x + 1\n",
-        "more": "one = 1\n",
-        "unrelated": "zero = 0\n",
-    }
-    for name, source in sources.items():
-        (tmp_path / f"{name}.py").write_text(source)
-    (tmp_path / "notes.md").write_text("\nOPS\n")
-    (tmp_path / "__init__.py").write_text('"""Kernels."""\n')
+    """A folder of kernels in place of the installed one: a package, a module, and shared parts."""
+    (tmp_path / "beta.py").write_text(MODULE)
+    for package, source in {"alpha": MODULE, "shared": ""}.items():
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(source)
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "notes.md").write_text("")
+    (tmp_path / "__pycache__").mkdir()
     monkeypatch.setattr(module, "files", lambda _: tmp_path)
     forget()
     yield tmp_path
     forget()
 
 
+@pytest.fixture
+def installed(monkeypatch):
+    """Entry points of another distribution."""
+
+    def install(**points):
+        found = [metadata.EntryPoint(name, value, module.GROUP) for name, value in points.items()]
+        monkeypatch.setattr(
+            module.metadata, "entry_points", lambda group: found if group == module.GROUP else []
+        )
+        forget()
+
+    yield install
+    monkeypatch.undo()
+    forget()
+
+
 def forget():
-    for function in (names, load, source_hash):
+    for function in (names, load, source_hash, module._modules):
         function.cache_clear()
 
 
-def edited(folder, name, before, after):
-    """The hash of alpha after an edit."""
-    path = folder / f"{name}.py"
-    source = path.read_text()
-    assert before in source
-    path.write_text(source.replace(before, after))
-    forget()
-    return source_hash("alpha")
-
-
 def test_installed_names():
-    """The installed kernels are those of the modules with OPS, in alphabetical order; shared parts are none."""
-    assert names() == tuple(sorted(names()))
-    assert {"aten", "depthwise", "direct", "implicit_gemm"} <= set(names())
-    assert not {"geometry", "ptx", "tiles", "__init__"} & set(names())
+    """The installed kernels are the packages and modules of tunedb.kernels but `shared`, in alphabetical order."""
+    assert names() == ("aten", "depthwise", "direct", "implicit_gemm", "kn2row", "packed", "shared_rows")
 
 
 def test_names_need_no_import():
@@ -112,13 +81,48 @@ def test_names_need_no_import():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_modules_with_ops_are_kernels(folder):
-    """A module is a kernel if it defines OPS at its top level."""
+def test_packages_and_modules_are_kernels(folder):
+    """A package or a module beside the others is a kernel; shared parts, notes and caches are none."""
     assert names() == ("alpha", "beta")
 
 
+def test_kernels_of_others_are_found_by_entry_point(installed):
+    """An entry point of the group tunedb.kernels adds a kernel; nothing is imported to list it."""
+    installed(gamma="no.such.module")
+    assert names() == (
+        "aten",
+        "depthwise",
+        "direct",
+        "gamma",
+        "implicit_gemm",
+        "kn2row",
+        "packed",
+        "shared_rows",
+    )
+    with pytest.raises(ModuleNotFoundError):
+        load("gamma")
+    assert module.is_stale("gamma", "anything")
+
+
+def test_a_name_that_is_taken_is_left_aside(installed):
+    """Another distribution's kernel may not take the name of one that is there: one warning says so."""
+    installed(packed="somebody.packed")
+    with pytest.warns(TunedbWarning, match="'packed' as tunedb.kernels.packed is: rename its entry point"):
+        assert module._module("packed") == "tunedb.kernels.packed"
+
+
+def test_a_kernel_that_breaks_the_protocol_is_refused(installed):
+    """A module that lacks part of the protocol is refused with what it lacks."""
+    installed(gamma="tunedb.kernels.shared")
+    with pytest.raises(
+        KernelError,
+        match=r"but tunedb.kernels.shared lacks OPS, Config, space, valid, default, signature, plan",
+    ):
+        load("gamma")
+
+
 @pytest.mark.parametrize(
-    "name", ["geometry", "os", "../errors", "tunedb.errors", "", "aten\n", "Aten", "__init__"]
+    "name", ["geometry", "shared", "os", "../errors", "tunedb.errors", "", "aten\n", "Aten", "__init__"]
 )
 def test_unknown_names(name):
     """A name that is no kernel's is refused with those that are, and nothing is imported for it."""
@@ -137,66 +141,11 @@ def test_load_gives_the_module():
     assert load("aten").__name__ == "tunedb.kernels.aten"
 
 
-def test_hash_is_stable(folder):
-    """The hash of known sources is the same everywhere: on every Python, in every process."""
-    assert source_hash("alpha") == KNOWN
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
-    [
-        ("alpha", "  # outputs", "  # output positions, in elements"),
-        ("alpha", "  # outputs", ""),
-        ("alpha", '"""A kernel."""', '"""Another description,\n\nlonger.\n"""'),
-        ("alpha", '    """What can be chosen."""\n', '    """Other words."""\n'),
-        ("alpha", "    In several lines.\n", "    In several other lines,\n    one more.\n"),
-        ("alpha", "\n\n\n", "\n\n\n\n# A remark.\n\n\n"),
-        ("alpha", '("conv1d",)', '("conv1d",)   '),
-        ("shared", "def twice(x):\n", "def twice(x):\n    # doubles\n"),
-        ("deep", "def base", "# the base\ndef base"),
-        ("unrelated", "zero = 0", "zero = 1"),
-    ],
-)  # fmt: skip
-def test_hash_ignores_what_changes_no_result(folder, name, before, after):
-    """Comments, docstrings, blank lines, trailing spaces and modules that the kernel does not import do not count."""
-    assert edited(folder, name, before, after) == KNOWN
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
-    [
-        ("alpha", "twice(x) + more.one", "twice(x) - more.one"),
-        ("alpha", "BLOCK: int", "BLOCKS: int"),
-        ("alpha", "not # a comment", "not # another comment"),
-        ("alpha", "# neither", "# either"),
-        ("alpha", "not a docstring", "no docstring"),
-        ("alpha", "    return twice", "    x += 1\n    return twice"),
-        ("shared", "2 * base", "3 * base"),
-        ("deep", "x + 1", "x + 2"),
-        ("more", "one = 1", "one = 2"),
-    ],
-)
-def test_hash_changes_with_code(folder, name, before, after):
-    """Code counts, and so do strings, in the kernel and in every part that it imports, however far."""
-    assert edited(folder, name, before, after) != KNOWN
-
-
-def test_hash_is_the_kernels_own(folder):
-    """Two kernels have two hashes, of 16 hex digits."""
-    assert source_hash("alpha") != source_hash("beta")
-    assert all(len(source_hash(name)) == 16 and int(source_hash(name), 16) >= 0 for name in names())
-
-
-def test_every_part_of_a_kernel_is_hashed():
-    """Installed kernels import their shared parts in the one form that the hash follows."""
-    for path in module.files("tunedb.kernels").iterdir():
-        if path.name.endswith(".py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                assert not isinstance(node, ast.ImportFrom) or node.level == 0, path.name
-                if isinstance(node, ast.Import):
-                    assert not [alias for alias in node.names if alias.name.startswith("tunedb.kernels")], (
-                        path.name
-                    )
+def test_stale_is_another_hash_or_no_kernel():
+    """A record is stale where its hash is not the code's, or where nobody knows its kernel."""
+    assert not module.is_stale("aten", source_hash("aten"))
+    assert module.is_stale("aten", "0" * 16)
+    assert module.is_stale("gone", "0" * 16)
 
 
 def test_config_as_json():

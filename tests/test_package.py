@@ -17,7 +17,7 @@ import pytest
 import tunedb
 from tunedb.kernel import source_hash
 from tunedb.problem import OPS
-from tunedb.store import Store
+from tunedb.store.write import Store
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("optuna", "sqlalchemy", "sqlite_utils", "click", "rich", "triton", "platformdirs", "tunedb.kernels")
@@ -162,10 +162,12 @@ def test_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.endswith("/")}
     info = next(name.split("/")[0] for name in held if ".dist-info/" in name)
-    expected = {f"tunedb/{path.name}" for path in (ROOT / "tunedb").glob("*.py")} | {"tunedb/py.typed"}
-    expected |= {f"tunedb/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
-    expected |= {f"tunedb/db/{path.name}" for path in (ROOT / "db").iterdir() if path.suffix in {".py", ".sqlite", ".md"}}  # fmt: skip
-    expected |= {f"tunedb/suites/{path.name}" for path in (ROOT / "tunedb" / "suites").iterdir() if path.suffix in {".py", ".json"}}  # fmt: skip
+    expected = {"tunedb/py.typed"}
+    for folder, place in (("tunedb", "tunedb"), ("kernels", "tunedb/kernels"), ("db", "tunedb/db")):
+        files = [
+            path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".sqlite", ".json", ".md"}
+        ]
+        expected |= {f"{place}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {name for name in held if not name.startswith(info)} == expected
     assert {name.split("/")[0] for name in held} == {"tunedb", info}
     assert any(name.startswith(info) and name.endswith("LICENSE") for name in held)
@@ -178,11 +180,11 @@ def test_wheel_works_by_itself(wheel, tmp_path):
         archive.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import tunedb, tunedb.kernel, tunedb.suite, tunedb.files, tunedb.kernels.aten as aten\n"
+        "import tunedb, tunedb.kernel, tunedb.suite, tunedb.store.files, tunedb.kernels.aten as aten\n"
         "assert tunedb.__file__.startswith(sys.argv[1]) and aten.__file__.startswith(sys.argv[1])\n"
         "assert len(tunedb.kernel.names()) >= 4 and len(tunedb.kernel.source_hash('direct')) == 16\n"
         "assert len(tunedb.suite.load_suite('kernelbench')) == 37\n"
-        "print(sorted(tunedb.files.shipped_files()))"
+        "print(sorted(tunedb.store.files.shipped_files()))"
     )
     found = python(code, str(tmp_path), cwd=tmp_path)
     assert found.strip() == str(sorted(path.stem for path in (ROOT / "db").glob("*.sqlite")))

@@ -4,6 +4,7 @@ tunedb.conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d and conv_trans
 of torch.nn.functional stood, and answer with the fastest kernel that the database knows for the GPU and shape.
 """
 
+from tunedb.dispatch.explanation import explain
 from tunedb.errors import (
     ConfigError,
     DatabaseError,
@@ -15,7 +16,6 @@ from tunedb.errors import (
     TunedbError,
     TunedbWarning,
 )
-from tunedb.explanation import explain
 from tunedb.ops import (
     clear,
     conv1d,

@@ -1,18 +1,17 @@
-"""The kernel protocol: what a module of tunedb.kernels defines, and how it is found by name."""
+"""The kernel protocol: what a module of tunedb.kernels, or of another distribution, defines, and how it is found by name."""
 
-import ast
 import functools
-import hashlib
 import importlib
-import io
 import json
-import tokenize
+import warnings
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from importlib.resources import files
 from typing import Any, NamedTuple, Protocol, cast
 
 from tunedb.device import Device
-from tunedb.errors import ConfigError, KernelError
+from tunedb.errors import ConfigError, KernelError, TunedbWarning
+from tunedb.kernel_hash import code_hash
 from tunedb.problem import Problem
 
 __all__ = [
@@ -23,6 +22,7 @@ __all__ = [
     "Work",
     "config_from_json",
     "config_to_json",
+    "is_stale",
     "load",
     "names",
     "source_hash",
@@ -68,7 +68,7 @@ Run = Callable[..., Any]  # run(x, weight, bias, out=None) -> out: torch tensors
 
 
 class Kernel(Protocol):
-    """A module of tunedb.kernels. `torch` and `triton` are imported by it, so it is loaded on demand."""
+    """A kernel's module. `torch` and `triton` are imported by it, so it is loaded on demand."""
 
     OPS: tuple[str, ...]
     Config: Any  # a NamedTuple class with two or more fields of int or str
@@ -85,9 +85,12 @@ class Kernel(Protocol):
     def signature(self, problem: Problem, config: Any) -> Signature | None:
         """Return what Triton needs to compile it; None for a kernel that Triton does not compile."""
 
-    # Optional: `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
-    # Optional: `work(problem, config) -> Work`. Without it tunedb.predict reads the tile off the signature's
-    # constexprs, which is rougher.
+    # Optional:
+    # `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
+    # `work(problem, config) -> Work`: without it the time model reads the tile off the signature's constexprs, which is rougher.
+    # `UNRANKED_ON: tuple[int, ...]`: compute capabilities whose code the time model holds for too fast.
+    # `UNPREDICTED: dict[str, int | str]`: fields that the time model cannot judge, with the value that a search without a GPU
+    # holds them to.
 
     def plan(
         self, problem: Problem, config: Any, launcher: Callable[[Signature], Callable[..., None]]
@@ -95,70 +98,77 @@ class Kernel(Protocol):
         """Return run(x, weight, bias, out=None): it checks, allocates where `out` is None, launches."""
 
 
+PROTOCOL = ("OPS", "Config", "space", "valid", "default", "signature", "plan")
+GROUP = "tunedb.kernels"  # of entry points, by which another distribution brings kernels: name = "its.module"
+SHARED = "shared"  # the one package of tunedb.kernels that is no kernel
+
+
 @functools.cache
 def names() -> tuple[str, ...]:
     """Return the names of the installed kernels, in alphabetical order, without importing them."""
-    modules = [entry for entry in files("tunedb.kernels").iterdir() if entry.name.endswith(".py")]
-    defining = [entry.name for entry in modules if "\nOPS" in entry.read_text(encoding="utf-8")]
-    return tuple(sorted(name.removesuffix(".py") for name in defining))
+    return tuple(sorted(_modules()))
 
 
 @functools.cache
 def load(name: str) -> Kernel:
     """Import a kernel.
 
-    Raises KernelError: where no kernel has that name.
+    Raises KernelError: where no kernel has that name, or where it breaks the protocol. Raises ImportError: where
+    something that it needs is missing, such as Triton.
     """
-    if name not in names():
-        raise KernelError(f"kernel must be one of {', '.join(names())}, but got {name!r}.")
-    return cast("Kernel", importlib.import_module(f"tunedb.kernels.{name}"))
+    module = importlib.import_module(_module(name))
+    if missing := [part for part in PROTOCOL if not hasattr(module, part)]:
+        raise KernelError(
+            f"a kernel must define {', '.join(PROTOCOL)}, but {module.__name__} lacks {', '.join(missing)}: "
+            "add them or uninstall its distribution."
+        )
+    return cast("Kernel", module)
 
 
 @functools.cache
 def source_hash(name: str) -> str:
-    """Return 16 hex digits that change when the code of a kernel changes, its shared parts included.
+    """Return 16 hex digits that change when the code of a kernel changes (tunedb.kernel_hash says which counts).
 
-    Comments, docstrings and blank lines do not count: they change no result.
+    Raises KernelError: where no kernel has that name.
     """
-    if name not in names():
+    return code_hash(_module(name))
+
+
+def is_stale(name: str, code: str) -> bool:
+    """Return whether a hash is not that of the kernel's code, because that changed or is not installed."""
+    try:
+        return source_hash(name) != code
+    except (KernelError, ImportError):
+        return True
+
+
+def _module(name: str) -> str:
+    found = _modules().get(name)
+    if found is None:
         raise KernelError(f"kernel must be one of {', '.join(names())}, but got {name!r}.")
-    digest = hashlib.sha256()
-    todo, seen = [name], {name}
-    while todo:
-        source = files("tunedb.kernels").joinpath(f"{todo.pop()}.py").read_text(encoding="utf-8")
-        digest.update(_bare(source).encode())
-        for part in sorted(_parts(source) - seen):
-            seen.add(part)
-            todo.append(part)
-    return digest.hexdigest()[:16]
-
-
-def _parts(source: str) -> set[str]:
-    """Return the modules of tunedb.kernels that a source imports from."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tunedb.kernels"):
-            inner = (node.module or "").removeprefix("tunedb.kernels").strip(".")
-            found |= {inner} if inner else {alias.name for alias in node.names}
     return found
 
 
-def _bare(source: str) -> str:
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-            and body
-            and ast.get_docstring(node) is not None
-        ):
-            for row in range(body[0].lineno, (body[0].end_lineno or body[0].lineno) + 1):
-                lines[row - 1] = ""
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+@functools.cache
+def _modules() -> dict[str, str]:
+    """Return the full name of each kernel's module or package: tunedb's own, and those of other distributions."""
+    found = {}
+    for entry in files("tunedb.kernels").iterdir():
+        name = entry.name.removesuffix(".py")
+        is_kernel = name != entry.name or entry.joinpath("__init__.py").is_file()
+        if is_kernel and name not in {SHARED, "__init__"}:
+            found[name] = f"tunedb.kernels.{name}"
+    for point in metadata.entry_points(group=GROUP):
+        if point.name in found:
+            warnings.warn(
+                f"A kernel of another distribution must have a name of its own, but {point.value} is called {point.name!r} "
+                f"as {found[point.name]} is: rename its entry point. It is left aside.",
+                TunedbWarning,
+                stacklevel=2,
+            )
+        else:
+            found[point.name] = point.value
+    return found
 
 
 def config_to_json(config: Any) -> str:

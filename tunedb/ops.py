@@ -7,8 +7,8 @@ from torch._C import _functorch, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from tunedb import dispatch
-from tunedb.normalise import allow_tf32
+from tunedb.dispatch import plans
+from tunedb.dispatch.normalise import allow_tf32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ Size = int | tuple[int, ...] | list[int]
 # Bounded by being emptied: a service sees few signatures; one that sees a new length in every call should not
 # keep a plan for each for ever.
 PLANS_LIMIT = 4096
-_plans: dict[tuple[Any, ...], dispatch.Plan] = {}
+_plans: dict[tuple[Any, ...], plans.Plan] = {}
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _tracing = torch._C._get_tracing_state
@@ -83,7 +83,7 @@ def _answer(
     if (plan is None or not _identical(plan.sizes, sizes)) and not _integral(sizes):
         return torch_answer()
     if plan is None:
-        plan = dispatch.made(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
+        plan = plans.made(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
         if len(_plans) >= PLANS_LIMIT:
             _plans.clear()
         _plans[key] = plan
@@ -290,4 +290,4 @@ def conv_transpose3d(
 def clear() -> None:
     """Forget all plans, packed weights and what was read from databases, as after a sweep or a change of `weight.data`."""
     _plans.clear()
-    dispatch.clear()
+    plans.clear()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SERVER = Path(__file__).parents[1] / "kernel_server.py"
+SERVER = Path(__file__).parents[1] / "support" / "kernel_server.py"
 
 
 def serve(place: str, *, interpreted: bool) -> subprocess.Popen:

@@ -8,7 +8,8 @@ pytest.importorskip("triton")
 
 from awkward import problem
 from tunedb.kernels import packed
-from tunedb.kernels.packed_shape import closest
+from tunedb.kernels.packed import launch
+from tunedb.kernels.packed.shape import closest
 
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json
@@ -69,4 +70,4 @@ def test_other_widths_are_refused():
     """A width that is neither a power of two nor three of them is named with those that are allowed."""
     given, *_ = WIDE["channels"]
     flaw = packed.valid(given, packed.default(given, DEVICE)._replace(BLOCK_N=80), DEVICE)
-    assert flaw == f"BLOCK_N must be one of {packed.WIDTHS}, but is 80"
+    assert flaw == f"BLOCK_N must be one of {launch.WIDTHS}, but is 80"

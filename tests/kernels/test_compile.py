@@ -14,8 +14,8 @@ from awkward import problem
 from tunedb.compile import compile_candidate, compiled
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json, load, names
-from tunedb.space import Space
 from tunedb.suite import load_suite
+from tunedb.tune.space import Space
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="compiles, so Triton's interpreter must be off"

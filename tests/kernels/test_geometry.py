@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-geometry = pytest.importorskip("tunedb.kernels.geometry")
-bounds = pytest.importorskip("tunedb.kernels.bounds")
+geometry = pytest.importorskip("tunedb.kernels.shared.geometry")
+bounds = pytest.importorskip("tunedb.kernels.shared.limits")
 
 from awkward import problem  # noqa: E402
 
@@ -246,7 +246,7 @@ def test_constants():
         Config("m", 64, 4, 3),
     )
     assert found == {
-        "C_IN": 2, "C_OUT": 3, "GROUPS": 3, "ROW": 32, "AXIS_D": "depth", "AXIS_H": "height", "AXIS_W": "width",
+        "C_IN": 2, "C_OUT": 3, "GROUPS": 3, "AXIS_D": "depth", "AXIS_H": "height", "AXIS_W": "width",
         "HAS_BIAS": 1, "CHANNELS_LAST": 1, "LARGE": 0, "EVEN_IN": 8, "EVEN_OUT": 2, "ORDER": "m", "BLOCK_W": 64,
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-packing = pytest.importorskip("tunedb.kernels.packing")
+packing = pytest.importorskip("tunedb.kernels.shared.packing")
 
 from awkward import problem  # noqa: E402
 

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 from awkward import problem
 from tunedb.kernels import implicit_gemm
-from tunedb.kernels.split_sum import split_sum_signature, splits
+from tunedb.kernels.shared.split_sum import split_sum_signature, splits
 
 from tunedb.device import by_slug
 from tunedb.kernel import config_to_json, load

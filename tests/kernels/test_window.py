@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("triton")
 
 from awkward import AWKWARD
-from tunedb.kernels.geometry import Axis, axes, taps_of_phase
-from tunedb.kernels.window import columns, registers, rows
+from tunedb.kernels.shared.geometry import Axis, axes, taps_of_phase
+from tunedb.kernels.shared.window import columns, registers, rows
 
 AXES = sorted({axis for problem in AWKWARD.values() for axis in axes(problem)})
 PLAIN = Axis(3, 1, 1, 1, 1, 1, -1, 1, 0, 1)  # three taps, padding 1

@@ -1,0 +1,30 @@
+"""How direct lays out a weight: packed once for each weight tensor."""
+
+import math
+from typing import TYPE_CHECKING
+
+from tunedb.kernels.shared.weight_layouts import by_group
+
+from tunedb.problem import Problem
+from tunedb.weight_cache import Packer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["column_major"]
+
+
+def column_major(problem: Problem, *, rows: int, row: int) -> Packer:
+    """Return a packer to [groups, taps, rows, row]: for every tap the output channels of every input channel of a group.
+
+    `rows` and `row` are the input and output channels of a group, padded with zeros.
+    """
+    taps, groups = math.prod(problem.kernel), problem.groups
+    c_in, c_out = problem.c_in // groups, problem.c_out // groups
+
+    def pack(weight: "Tensor") -> "Tensor":
+        packed = weight.new_zeros(groups, taps, rows, row)
+        packed[:, :, :c_in, :c_out] = by_group(problem, weight).flatten(3).permute(0, 3, 2, 1)
+        return packed
+
+    return Packer(pack)

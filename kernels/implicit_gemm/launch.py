@@ -1,0 +1,112 @@
+"""How implicit_gemm is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from tunedb.kernels.implicit_gemm.jit import implicit_gemm
+from tunedb.kernels.implicit_gemm.weights import k_major, row_length
+from tunedb.kernels.shared.geometry import Axis, axes, constants, phase_lengths, phases
+from tunedb.kernels.shared.limits import shape_flaw, shared_flaw, tile_flaw
+from tunedb.kernels.shared.precision import dots
+from tunedb.kernels.shared.split_sum import SPLITS, split_sum_signature
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
+from tunedb.problem import Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(NamedTuple):
+    """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
+
+    LOOP: str  # "taps": channels inside taps; "channels": taps inside, whose inputs L1 may keep; "flat": one axis of both
+    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); masks in place of phases: "row", "mask"
+    ORDER: str  # of tiles (tiles.tile_order)
+    SWAP: int  # 1: the accumulator is [channels, positions]
+    BLOCK_R: int
+    BLOCK_W: int
+    BLOCK_N: int
+    BLOCK_K: int
+    SPLIT: int  # parts of a sum, each a program's
+    DOT: str  # input precision of tl.dot
+    num_warps: int
+    num_stages: int
+
+
+def valid(problem: Problem, config: Config, device: Device) -> str:
+    c_in = problem.c_in // problem.groups
+    block_m = config.BLOCK_R * config.BLOCK_W
+    names = {
+        "LOOP": ("taps", "channels", "flat"),
+        "PHASE": ("fast", "slow", "axis", "row", "mask"),
+        "ORDER": ("m", "n", "swizzle"),
+    }
+    if flaw := shape_flaw(config, {**names, "SWAP": (0, 1), "SPLIT": SPLITS, "DOT": dots(problem)}):
+        return flaw
+    if config.SPLIT > 1 and config.PHASE == "axis":
+        return "SPLIT takes the third axis of the grid, so PHASE must not be axis"
+    if config.SPLIT > 1 and config.SPLIT * problem.outputs >= 2**31:
+        return f"all parts must have fewer than 2^31 sums, but {config.SPLIT} have {config.SPLIT * problem.outputs}"
+    if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
+        return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
+    threads = config.num_warps * 32
+    # Registers a thread: the accumulator (the exact products of float32 take as many beside it), and the operands on their way.
+    most = 128 if problem.dtype != "float32" or config.DOT == "tf32" else 64
+    if not 4 <= block_m * config.BLOCK_N // threads <= most:
+        return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
+    most = 32 if config.LOOP == "flat" else 64
+    if flaw := tile_flaw(config.num_warps, block_m, config.BLOCK_N, config.BLOCK_K, most=most):
+        return flaw
+    if flaw := shared_flaw(problem, device, config.num_stages, (block_m + config.BLOCK_N) * config.BLOCK_K):
+        return flaw
+    return launch_flaw(problem, _grid(problem, config))
+
+
+def signature(problem: Problem, config: Config) -> Signature:
+    constexprs = {**constants(problem, geometry_of(problem, config), config), "ROW": row_length(problem)}
+    arguments = convolution_arguments(problem)
+    if config.SPLIT > 1:
+        constexprs["HAS_BIAS"] = 0
+        arguments = arguments._replace(types={**arguments.types, "y_ptr": "*fp32"})
+    return arguments.signature(
+        implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
+    )
+
+
+def geometry_of(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
+    if config.PHASE == "mask":
+        return axes(problem, masked=True)
+    depth, height, width = axes(problem)
+    # Without phases a row leaves in whole sectors, for as many times the products as the width's stride.
+    return depth, height, axes(problem, masked=True)[2] if config.PHASE == "row" else width
+
+
+def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
+    geometry = geometry_of(problem, config)
+    len_d, len_h, len_w = phase_lengths(problem, geometry)
+    tiles = -(-problem.n * len_d * len_h // config.BLOCK_R) * -(-len_w // config.BLOCK_W)
+    num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
+    outer = phases(geometry) * problem.groups
+    inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
+    return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, config.SPLIT)
+
+
+def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    import torch
+
+    pack = k_major(problem, rounded=config.DOT == "tf32")
+    product = launcher(signature(problem, config))
+    if config.SPLIT == 1:
+        return convolution_plan(problem, product, pack)
+    adding = launcher(split_sum_signature(problem, config.SPLIT))
+    elements = config.SPLIT * problem.outputs
+
+    def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
+        parts = torch.empty(elements, dtype=torch.float32, device=x.device)
+        product(x, weight, bias, parts)
+        adding(parts, parts, bias, out)
+
+    return convolution_plan(problem, launch, pack)

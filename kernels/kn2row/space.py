@@ -1,0 +1,101 @@
+"""Which configs of kn2row are worth trying, which first, and what they cost."""
+
+from tunedb.kernels.kn2row.launch import Config, pitch, valid, width_of
+from tunedb.kernels.shared.geometry import axes
+from tunedb.kernels.shared.precision import dots, worth_trying
+
+from tunedb.device import Device
+from tunedb.kernel import Work
+from tunedb.problem import ITEM_BYTES, Problem
+
+
+def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
+    width = width_of(problem)
+    if width is None or default(problem, device) is None:
+        return {}
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    outer = problem.groups * problem.stride_d * problem.stride_h
+    # A thread keeps the sums of all residues: the longer the stride the smaller the tile.
+    kept = min(width.stride, width.taps)
+    most = 64 if problem.precision == "ieee" and problem.dtype == "float32" else 128
+    taps = {0, *(-(-width.taps // parts) for parts in (1, 2, width.taps))}
+    return {
+        "LOOP": ("taps", "flat") if c_in <= 32 else ("taps",),
+        "PHASE": ("fast", "slow") if outer > 1 else ("slow",),
+        "ORDER": ("m", "n") if c_out > 16 else ("m",),
+        "SWAP": (0, 1),
+        "FLAT": (0, 1) if pitch(problem, width) < 1024 else (0,),
+        "TAPS": tuple(sorted(count for count in taps if count <= 1 or 4 * (count + kept) <= most)),
+        "BLOCK_M": tuple(size for size in (32, 64, 128) if size * kept <= 8 * most or size == 64),
+        "BLOCK_N": tuple(
+            size
+            for size in (16, 32, 64)
+            if size < 2 * max(c_out, 9) and (size * kept <= 2 * most or size == 16)
+        ),
+        "BLOCK_K": (16, 32, 64) if c_in > 32 else (16, 32),
+        "DOT": worth_trying(problem),
+        "num_warps": (4, 8),
+        "num_stages": (2, 3, 4),
+    }
+
+
+def default(problem: Problem, device: Device) -> Config | None:
+    width = width_of(problem)
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    if width is None or width.stride == 1 or (c_in == 1 and c_out <= 2 and problem.groups > 1):
+        return None  # of stride 1 kernels/packed.py does better, measured
+    block_m = 64
+    while block_m < 2 * (width.halo + width.align):
+        block_m *= 2
+    config = Config(
+        LOOP="flat" if c_in <= 8 else "taps",
+        PHASE="fast" if problem.groups * problem.stride_d * problem.stride_h > 1 else "slow",
+        ORDER="m",
+        SWAP=int(problem.layout == "channels_first"),
+        FLAT=int(pitch(problem, width) < 2 * block_m),
+        TAPS=1,
+        BLOCK_M=block_m,
+        BLOCK_N=16 if c_out <= 16 or width.stride > 2 else 32,
+        BLOCK_K=32 if c_in > 16 or c_in <= 8 else 16,
+        DOT=dots(problem)[0],
+        num_warps=4,
+        num_stages=2,
+    )
+    return None if valid(problem, config, device) else config
+
+
+def seeds(problem: Problem, device: Device) -> list[Config]:
+    """Return tiles that were among the best on an H200."""
+    first, width = default(problem, device), width_of(problem)
+    if first is None or width is None:
+        return []
+    c_in = problem.c_in // problem.groups
+    tiles = ((1, width.taps, 64, 16, 32, 3), (0, width.taps, 128, 32, 16, 2), (0, 1, 128, 32, 32, 4), (0, 0, 128, 64, 32, 2), (1, 0, 64, 16, 32, 2))  # fmt: skip
+    return [
+        first._replace(
+            SWAP=swap, TAPS=taps, BLOCK_M=m, BLOCK_N=n, BLOCK_K=min(k, max(16, c_in)), num_stages=stages
+        )
+        for swap, taps, m, n, k, stages in tiles
+    ]
+
+
+def work(problem: Problem, config: Config) -> Work:
+    width = width_of(problem)
+    assert width is not None
+    item = ITEM_BYTES[problem.dtype]
+    c_in = problem.c_in // problem.groups
+    depth, height, _ = axes(problem)
+    taps = depth.taps / depth.phases * height.taps / height.phases
+    if config.LOOP == "taps":
+        depth_k, k_steps = min(config.BLOCK_K, c_in), taps * -(-c_in // config.BLOCK_K)
+    else:
+        depth_k, k_steps = config.BLOCK_K, taps * c_in / config.BLOCK_K + 0.5
+    parts = -(-width.taps // config.TAPS) if config.TAPS else width.halo + 1
+    outputs = config.BLOCK_M * config.BLOCK_N
+    return Work(
+        flops=int(2 * outputs * config.BLOCK_K * k_steps * width.taps * (3 if config.DOT == "tf32x3" else 1)),
+        unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
+        loaded=int(k_steps * depth_k * (parts * config.BLOCK_M + width.taps * config.BLOCK_N) * item),
+        stored=outputs * width.stride * item,
+        k_steps=max(1, round(k_steps * parts)),
+    )

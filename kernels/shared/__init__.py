@@ -1,0 +1,1 @@
+"""What two or more kernel families use: geometry, tiles, packing, precision, weight layouts."""

@@ -1,0 +1,1 @@
+"""Recorded search spaces, and samplers replayed on them."""

@@ -1,0 +1,69 @@
+import pytest
+
+from tunedb.device import by_slug, floor_us
+from tunedb.dispatch.explanation import explain_problem
+
+pytestmark = pytest.mark.usefixtures("fake_kernel")
+H200 = by_slug("h200")
+
+
+def test_exact(shelf, record):
+    """An exact answer expects its own time and shows where it was obtained, against what, and with which versions."""
+    shelf.put(record)
+    found = explain_problem(record.problem, H200)
+    assert (found.expected_us, found.expected_from, found.aten_us) == (100.0, "measured", 200.0)
+    text = str(found)
+    for part in (
+        "tier     exact",
+        "kernel   fake",
+        "config   BLOCK=64 ORDER=m",
+        "expects  100.0 us, measured",
+        "aten     200.0 us in the record's run",
+        "error    3.00e-04 (aten 3.00e-04)",
+        "record   measured on h200 at 2026-11-20T12:00:00+00:00, 40 trials",
+        "versions triton 3.7.1, torch 2.13.0, cudnn 9.19, driver 580.1",
+        f"floor    {floor_us(record.problem, H200):.1f} us",
+    ):
+        assert part in text
+
+
+def test_near_is_scaled_by_work(shelf, record):
+    """A near answer expects the record's time by its share of the work, never below the floor, and says so."""
+    shelf.put(record)
+    found = explain_problem(record.problem._replace(n=32), H200)
+    assert found.answer.tier == "near"
+    assert found.expected_us == pytest.approx(max(200.0, floor_us(found.problem, H200)))
+    assert found.aten_us is None
+    assert "measured 100.0 us on h200 scaled by 2 times the work" in found.expected_from
+    fast = explain_problem(record.problem._replace(n=4), H200)
+    assert fast.expected_us == pytest.approx(max(25.0, floor_us(fast.problem, H200)))
+
+
+def test_default_and_aten_expect_nothing(shelf, record):
+    """Where the record is only a reason, no time is promised and its figures are not shown as if they were."""
+    shelf.put(record)
+    for change, tier in (({"c_in": 64}, "default"), ({"c_in": 4096}, "aten")):
+        found = explain_problem(record.problem._replace(**change), H200)
+        assert found.answer.tier == tier
+        assert found.expected_us is None
+        assert "expects  unknown" in str(found)
+        assert "error" not in str(found)
+
+
+def test_predicted_and_datasheet_are_called_so(shelf, record):
+    """A predicted time is called predicted, and the floor of a GPU that was not measured is the datasheet's."""
+    shelf.put(
+        record._replace(
+            device="4090",
+            provenance="predicted",
+            aten_us=None,
+            error=None,
+            aten_error=None,
+            cudnn="",
+            driver="",
+        )
+    )
+    text = str(explain_problem(record.problem, by_slug("4090")))
+    assert "expects  100.0 us, predicted" in text
+    assert "us, from the datasheet" in text
+    assert "versions triton 3.7.1, torch 2.13.0" in text

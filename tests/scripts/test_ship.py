@@ -1,0 +1,83 @@
+"""The script that makes a shipped database of what sweeps wrote."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunedb.record import Measurement
+from tunedb.store.read import Database
+from tunedb.store.rows import Candidate
+from tunedb.store.write import Store
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "ship.py"
+
+
+@pytest.fixture
+def ship(monkeypatch, tmp_path, capsys):
+    """Run the script on files; return what its last line says and the file that it wrote."""
+    spec = importlib.util.spec_from_file_location("ship", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def run(*sources):
+        out = tmp_path / "shipped.sqlite"
+        arguments = ["--device", "h200", "--provenance", "measured", "--out", str(out), *map(str, sources)]
+        monkeypatch.setattr(sys, "argv", ["ship.py", *arguments])
+        assert script.main() == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1]), Database(out)
+
+    return run
+
+
+def put(path, record, *candidates):
+    with Store(path) as store:
+        store.put(record, candidates)
+    return path
+
+
+def test_takes_the_last_and_ranks_the_best_first(ship, tmp_path, record, fake_kernel):
+    """The last file's record is shipped, its candidates in the order of their times, failed ones last."""
+    slow = Candidate("fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0))
+    fast = Candidate("fake", record.config, Measurement("ok", record.time_us))
+    lost = Candidate(
+        "fake", '{"BLOCK":16,"ORDER":"n"}', Measurement("timed-out", detail="took longer than 60 s")
+    )
+    first = put(tmp_path / "first.sqlite", record._replace(time_us=90.0))
+    last = put(tmp_path / "last.sqlite", record, lost, slow, fast)
+    said, file = ship(first, last)
+    assert said["records"] == 1
+    assert [found.time_us for found in file.records()] == [record.time_us]
+    assert file.top(record.problem, "h200") == [fast, slow, lost]
+
+
+def test_leaves_stale_and_foreign_records_aside(ship, tmp_path, record, fake_kernel):
+    """A record of changed code, of another device or of another provenance is not shipped, and is counted."""
+    others = [
+        record._replace(kernel_hash="old", problem=record.problem._replace(n=2)),
+        record._replace(device="h100", problem=record.problem._replace(n=3)),
+        record._replace(
+            provenance="predicted",
+            problem=record.problem._replace(n=4),
+            aten_us=None,
+            error=None,
+            aten_error=None,
+        ),
+    ]
+    path = tmp_path / "all.sqlite"
+    for one in (record, *others):
+        put(path, one)
+    said, file = ship(path)
+    assert [found.problem for found in file.records()] == [record.problem]
+    assert said["left_aside"] == {"stale": 1, "other device": 1, "predicted": 1}
+
+
+def test_nothing_worth_shipping_changes_nothing(ship, tmp_path, record, fake_kernel):
+    """Where no record is left the script fails, says so, and leaves the old file as it is."""
+    (tmp_path / "shipped.sqlite").write_bytes(b"as it was")
+    path = put(tmp_path / "stale.sqlite", record._replace(kernel_hash="old"))
+    with pytest.raises(SystemExit, match="no measured record for h200"):
+        ship(path)
+    assert (tmp_path / "shipped.sqlite").read_bytes() == b"as it was"

@@ -1,0 +1,169 @@
+"""The databases that come with tunedb: every row sound, current, valid on its GPU, and what it says it is."""
+
+import sqlite3
+import warnings
+
+import pytest
+
+from tunedb.device import by_slug, floor_us
+from tunedb.dispatch.lookup import answer
+from tunedb.kernel import config_from_json, is_stale, load, names
+from tunedb.measure.tolerance import ROUNDING, SLACK
+from tunedb.store import files
+from tunedb.store.read import Database
+from tunedb.suite import load_suite, problems
+
+pytest.importorskip("triton")
+
+SHIPPED = files.shipped_files()
+PROVENANCE = {"h200": "measured", "4090": "predicted"}
+
+pytestmark = pytest.mark.parametrize("slug", SHIPPED)
+
+
+def opened(slug):
+    return Database(SHIPPED[slug], immutable=True)
+
+
+def records(slug):
+    """Every record of a file; a row that cannot be is a warning, and so an error."""
+    file = opened(slug)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return file.records()
+    finally:
+        file.close()
+
+
+def test_every_row_is_sound(slug):
+    """Every row of the file is read as a record, none is left aside, and SQLite finds no damage."""
+    connection = sqlite3.connect(f"{SHIPPED[slug].absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        (rows,) = connection.execute("SELECT count(*) FROM records").fetchone()
+        (shown,) = connection.execute("SELECT count(*) FROM winners").fetchone()
+        checks = [line for check in ("integrity_check", "foreign_key_check") for (line, *_) in connection.execute(f"PRAGMA {check}")]  # fmt: skip
+    finally:
+        connection.close()
+    assert rows == shown == len(records(slug)) > 0
+    assert checks == ["ok"]
+
+
+def test_nothing_beside_the_file(slug):
+    """The file is whole by itself: no journal beside it, and no write-ahead log, which a read-only place cannot have."""
+    assert [path.name for path in SHIPPED[slug].parent.glob(f"{slug}.sqlite*")] == [f"{slug}.sqlite"]
+    assert SHIPPED[slug].read_bytes()[18:20] == b"\x01\x01"
+
+
+def test_only_its_own_device(slug):
+    """A file is named after the one device that its records are for, which is described as the catalogue does."""
+    assert {record.device for record in records(slug)} == {slug}
+    file = opened(slug)
+    try:
+        assert file.devices() == {slug: (by_slug(slug).name, by_slug(slug).capability)}
+    finally:
+        file.close()
+
+
+def test_kernels_are_known_and_current(slug):
+    """Every kernel is installed, and its code is what was timed."""
+    found = records(slug)
+    assert {record.kernel for record in found} <= set(names())
+    stale = sorted({record.kernel for record in found if is_stale(record.kernel, record.kernel_hash)})
+    assert not stale, f"{stale} changed since {slug}.sqlite was made: sweep again"
+
+
+def test_configs_are_valid(slug):
+    """Every config is its kernel's own, and solves its problem on that device."""
+    device = by_slug(slug)
+    for record in records(slug):
+        kernel = load(record.kernel)
+        assert record.problem.op in kernel.OPS
+        config = config_from_json(kernel, record.config)
+        assert not kernel.valid(record.problem, config, device), record
+
+
+def test_provenance(slug):
+    """Times of the H200 were measured on it and those of the 4090 were predicted."""
+    assert {record.provenance for record in records(slug)} == {PROVENANCE[slug]}
+
+
+def test_figures(slug):
+    """Measured rows have torch's side of the same run and are neither slower nor less exact; predicted rows have none."""
+    for record in records(slug):
+        assert record.floor_us == pytest.approx(floor_us(record.problem, by_slug(slug)), rel=1e-6)
+        assert record.trials >= 1
+        assert record.triton
+        assert record.torch
+        if record.provenance == "measured":
+            assert record.time_us_low <= record.time_us <= record.time_us_high
+            assert record.time_us <= 1.03 * record.aten_us, record
+            assert record.error <= max(SLACK * record.aten_error, ROUNDING), record
+            assert record.cudnn
+            assert record.driver
+        else:
+            assert (record.aten_us, record.error, record.aten_error) == (None, None, None)
+
+
+def test_every_record_answers(slug, monkeypatch):
+    """A lookup finds every shipped record in the tier `exact`, or, for a prediction, that torch won it elsewhere."""
+    monkeypatch.setenv("TUNEDB_PATH", "")
+    monkeypatch.setattr(files, "user_files", list)
+    files.reload()
+    torch_won = {
+        record.problem
+        for other in SHIPPED
+        for record in records(other)
+        if other != slug and record.provenance == "measured" and record.kernel == "aten"
+    }
+    try:
+        for record in records(slug):
+            found = answer(record.problem, by_slug(slug))
+            if record.provenance == "predicted" and record.problem in torch_won:
+                assert (found.tier, found.kernel) == ("other-device", "aten")
+                continue
+            assert (found.tier, found.kernel, found.record) == ("exact", record.kernel, record)
+            if record.kernel != "aten":
+                assert found.config == config_from_json(load(record.kernel), record.config)
+    finally:
+        files.reload()
+
+
+def test_candidates(slug):
+    """The finalists of each sweep are kept with configs that can be timed again, the winner with its time among them."""
+    file, device = opened(slug), by_slug(slug)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = [(record, file.top(record.problem, slug)) for record in file.records()]
+    finally:
+        file.close()
+    for record, top in found:
+        for candidate in top:
+            kernel = load(candidate.kernel)
+            config = config_from_json(kernel, candidate.config)
+            assert not kernel.valid(record.problem, config, device)
+            assert candidate.measurement.time_us is not None or candidate.measurement.status != "ok"
+        winner = (record.kernel, record.config, record.time_us)
+        assert record.kernel == "aten" or winner in {(one.kernel, one.config, one.measurement.time_us) for one in top}  # fmt: skip
+
+
+def test_holds_what_it_promises(slug):
+    """The file has all of kernelbench and the batch-1 layers of models, in float32 and float16 and both layouts."""
+    known = {record.problem for record in records(slug)}
+    single = [entry for entry in load_suite("models") if entry.n == 1]
+    promised = problems(
+        load_suite("kernelbench") + single, ("float32", "float16"), ("channels_first", "channels_last")
+    )
+    missing = [problem for problem in promised if problem not in known]
+    assert not missing, f"{len(missing)} of {len(promised)} problems are missing, the first is {missing[0]}"
+
+
+def test_suites_are_named(slug):
+    """The view suite_winners finds the layers of kernelbench by their ids."""
+    connection = sqlite3.connect(f"{SHIPPED[slug].absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        ids = {row[0] for row in connection.execute("SELECT DISTINCT suite_id FROM suite_winners WHERE suite = 'kernelbench'")}  # fmt: skip
+    finally:
+        connection.close()
+    assert ids == {entry.id for entry in load_suite("kernelbench")}

@@ -1,0 +1,51 @@
+"""Runs kernels on request, in a process of its own: Triton's interpreter is chosen before a kernel is imported.
+
+Each line of standard input is a JSON object with kernel, problem, config; each line of output the answer:
+error, ||out - ref|| / ||ref|| against float64 (or ||out|| where the reference is all zero), and unwritten,
+the number of outputs still NaN.
+"""
+
+import json
+import os
+import sys
+import warnings
+
+import gluon_interpreter
+import torch
+
+from tunedb.kernel import config_from_json, load
+from tunedb.launch import launcher
+from tunedb.measure.baseline import empty_output, make_tensors
+from tunedb.problem import Problem
+
+
+def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict[str, float]:
+    x, weight, bias = make_tensors(problem, place)
+    module = load(kernel)
+    exact = [None if tensor is None else tensor.double().contiguous() for tensor in (x, weight, bias)]
+    reference = load("aten").plan(problem, (), launcher)(*exact)
+    out = empty_output(problem, place).fill_(float("nan"))
+    result = module.plan(problem, config_from_json(module, config), launcher)(x, weight, bias, out=out)
+    assert result is out
+    scale = float(reference.norm()) or 1.0
+    deviation = float((out.double() - reference).norm()) if out.numel() else 0.0
+    return {"error": deviation / scale, "unwritten": int(out.isnan().sum())}
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    place = torch.device(sys.argv[1])
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        for name in ("shared_rows.io", "shared_rows.jit"):
+            gluon_interpreter.imported(f"tunedb.kernels.{name}")
+    for line in sys.stdin:
+        case = json.loads(line)
+        try:
+            answer = run(case["kernel"], Problem(*case["problem"]), case["config"], place)
+        except Exception as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+import pytest
+from awkward import problem
+
+from tunedb.record import Measurement, Record
+from tunedb.tune.choose_winner import ATEN, winner, without_aten
+from tunedb.tune.search import Tried
+from tunedb.tune.space import Choice
+
+
+def timed(name, us, spread=0.0):
+    return Tried("alpha", name, Measurement("ok", us, us - spread, us + spread))
+
+
+def aten(us):
+    return Measurement("ok", us, us, us)
+
+
+def test_the_smallest_median_wins():
+    """Without ties the fastest finalist wins."""
+    assert winner([timed("a", 12), timed("b", 10), timed("c", 11)], aten(20), {}).config == "b"
+
+
+@pytest.mark.parametrize(("aten_us", "wins"), [(9.0, True), (10.09, True), (10.2, False)])
+def test_torch_wins_within_one_percent(aten_us, wins):
+    """Torch's own kernel wins if it is faster or at most 1 % slower than the best."""
+    assert (winner([timed("a", 10.0)], aten(aten_us), {}).choice == ATEN) is wins
+
+
+def test_ties_go_to_the_config_that_wins_elsewhere():
+    """Inside the spread, the config with more wins is taken; without any, the fastest."""
+    finalists = [timed("a", 10.0, 0.1), timed("b", 10.05, 0.1)]
+    assert winner(finalists, aten(20), {}).config == "a"
+    assert winner(finalists, aten(20), {Choice("alpha", "b"): 3}).config == "b"
+    assert winner(finalists, aten(20), {Choice("alpha", "b"): 3, Choice("alpha", "a"): 4}).config == "a"
+
+
+def test_a_slower_config_is_no_tie():
+    """Many wins elsewhere do not help a config whose spread does not reach the best, or only by its noise."""
+    wins = {Choice("alpha", "b"): 100}
+    assert winner([timed("a", 10.0, 0.1), timed("b", 10.5, 0.1)], aten(20), wins).config == "a"
+    assert winner([timed("a", 10.0, 0.1), timed("b", 13.0, 9.0)], aten(20), wins).config == "a"
+
+
+def test_torch_answers_where_all_failed():
+    """If no finalist has a time, torch's kernel wins; without torch nobody does."""
+    failed = [Tried("alpha", "a", Measurement("crashed"))]
+    assert winner(failed, aten(10), {}).choice == ATEN
+    assert winner([], aten(10), {}).choice == ATEN
+    assert winner(failed, None, {}) is None
+
+
+def test_predicted_times_need_no_torch():
+    """Without a time of torch's, the fastest prediction wins, and equal ones go to the more frequent winner."""
+    finalists = [Tried("alpha", name, Measurement("ok", 10.0)) for name in "ab"]
+    assert winner(finalists, None, {Choice("alpha", "b"): 1}).config == "b"
+
+
+def record(kernel, config, us):
+    return Record(
+        problem("conv1d"), "h200", kernel, config, us, us, us, 9.0, 1.0, 1e-4, 2e-4, "measured", 40, "old",
+        "3.6.0", "2.11.0", "9.19.0", "580", "2026-11-20T00:00:00+00:00",
+    )  # fmt: skip
+
+
+def test_the_best_answer_without_torch():
+    """Where torch won, the record is the best finalist's, with torch's time beside it; else it is the record itself."""
+    won = record(*ATEN, 9.0)
+    finalists = [timed("a", 12.0, 0.1), timed("b", 10.0, 0.1)]
+    own = without_aten(won, finalists, {}, lambda name: f"hash of {name}")
+    assert own == won._replace(
+        kernel="alpha", config="b", time_us=10.0, time_us_low=9.9, time_us_high=10.1, error=None,
+        kernel_hash="hash of alpha",
+    )  # fmt: skip
+    assert without_aten(own, finalists, {}, str) is own
+
+
+def test_no_answer_without_torch():
+    """Where no finalist was right, there is none."""
+    failed = [Tried("alpha", "a", Measurement("wrong"))]
+    assert without_aten(record(*ATEN, 9.0), failed, {}, str) is None

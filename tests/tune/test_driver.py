@@ -1,0 +1,127 @@
+import os
+import time
+from pathlib import Path
+
+import landscape
+import pytest
+from fake_sweep import LIMITS, PARTS, executed
+
+from tunedb.device import by_slug
+from tunedb.record import Measurement
+from tunedb.tune.driver import Ended, Finished, Job, Kept, Setup, Want, _Tuning, drive
+from tunedb.tune.workers import start
+
+DEVICE = by_slug("h200")
+
+
+def tuning(kernels=landscape, trials=40):
+    setup = Setup(DEVICE, gpu=0, workers=1, parts=None, limits=None)  # the search needs no more of it
+    return _Tuning(Job(landscape.problem("conv2d"), trials, (), ()), setup, kernels)
+
+
+def asked(one, limit):
+    found = []
+    while (choice := one.ask(limit)) is not None:
+        found.append(choice)
+    return found
+
+
+def test_only_seeds_are_asked_for_ahead():
+    """Of the next problem only choices that need no result are compiled ahead."""
+    one = tuning()
+    ahead = asked(one, 0)
+    assert 1 < len(ahead) < 20
+    assert not one.search.seeded
+
+
+def test_no_more_are_under_way_than_the_limit():
+    """Once the seeds are told, the search is asked for as many as may be under way, and again when one ends."""
+    one = tuning()
+    for choice in asked(one, 0):
+        one.search.tell(choice, Measurement("ok", time_us=1.0))
+    found = asked(one, 5)
+    assert len(found) == 5
+    assert not one.dry
+    one.search.tell(found[0], Measurement("ok", time_us=1.0))
+    assert len(asked(one, 5)) == 1
+
+
+def test_a_search_is_dry_once_its_trials_are_asked_for():
+    """Then the driver may ask for the next problem."""
+    one = tuning(trials=12)
+    assert len(asked(one, 100)) == 12
+    assert one.dry
+
+
+def test_a_broken_kernel_fails_its_problem_only():
+    """An exception in a kernel's space becomes the problem's traceback."""
+
+    class Broken:
+        names = staticmethod(lambda: ("alpha",))
+
+        @staticmethod
+        def load(name):
+            raise TypeError(f"{name} was written wrongly")
+
+    one = tuning(Broken)
+    assert "alpha was written wrongly" in one.bug
+    assert asked(one, 10) == []
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Start a driver with a GPU of the landscape, of which the test is the coordinator; trials are logged when they begin."""
+    monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
+    children = []
+
+    def started(parts=PARTS):
+        limits = LIMITS._replace(compile_s=30.0)  # a compilation here may wait for trials
+        children.append(start(drive, Setup(DEVICE, 0, 1, parts, limits)))
+        return children[-1]
+
+    yield started
+    for child in children:
+        child.kill()
+
+
+def heard(child, kind):
+    """Return the next message of that kind."""
+    while child.conn.poll(20.0):
+        message = child.conn.recv()
+        if isinstance(message, kind):
+            return message
+    raise AssertionError(f"the driver did not say {kind.__name__}")
+
+
+def test_no_trial_begins_before_the_last_one_is_kept(started, tmp_path):
+    """Of a sweep that is killed at any moment at most one trial is lost."""
+    child = started()
+    heard(child, Want)
+    child.conn.send(Job(landscape.problem("conv2d"), 5, (), ()))
+    for begun in range(1, 6):
+        heard(child, Ended)
+        time.sleep(0.1)
+        assert len(executed(tmp_path)) == begun
+        child.conn.send(Kept())
+    assert heard(child, Finished).trials == 5
+
+
+def three_and_no_more(kernel, problem, config, device, compiled=[]):  # noqa: B006 (counts this process's calls)
+    """Be a compiler whose fourth candidate, and all that follow, fail once the third trial has begun."""
+    compiled.append(config)
+    while len(compiled) > 3 and len(executed(Path(os.environ["LANDSCAPE_LOG"]).parent)) < 3:
+        time.sleep(0.01)
+    if len(compiled) > 3:
+        return Measurement("compile-error", detail="no such instruction")
+    return landscape.compile_candidate(kernel, problem, config, device)
+
+
+def test_a_compilation_that_fails_during_the_last_trial_is_no_trial(started):
+    """A search ends with as many trials as were asked for: what fails meanwhile is told between trials."""
+    child = started(PARTS._replace(compiler="test_driver:three_and_no_more"))
+    heard(child, Want)
+    child.conn.send(Job(landscape.problem("conv2d", n=200), 3, (), ()))
+    for _ in range(3):
+        heard(child, Ended)
+        child.conn.send(Kept())
+    assert heard(child, Finished).trials == 3

@@ -1,0 +1,154 @@
+import json
+import time
+
+import landscape
+import pytest
+
+from tunedb.device import by_slug
+from tunedb.errors import DatabaseError
+from tunedb.record import Measurement
+from tunedb.store.read import Database
+from tunedb.store.rows import from_result, to_result
+from tunedb.store.write import Store
+from tunedb.tune.driver import Finished
+from tunedb.tune.journal import History
+from tunedb.tune.progress import Progress
+from tunedb.tune.search import Tried
+from tunedb.tune.state import Ledger
+from tunedb.tune.workers import Parts
+
+SMALL, LARGE = landscape.problem("conv2d", in_w=32, n=1), landscape.problem("conv2d", in_w=256, n=1)
+CONFIG = '{"BLOCK_M":16,"BLOCK_N":16,"ORDER":"row","num_warps":4,"num_stages":1}'
+OTHER = CONFIG.replace('"row"', '"swizzle"')
+PARTS = Parts("landscape", "", "", "landscape:predict_us", "")
+
+
+class Recorder(Progress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def ledger(folder, provenance="measured", progress=None, trials=40):
+    return Ledger(
+        {SMALL: "small", LARGE: "large"}, device=by_slug("h200"), provenance=provenance, trials=trials,
+        storage=str(folder / "history"), db=folder / "answers.sqlite", parts=PARTS, progress=progress or Progress(),
+    )  # fmt: skip
+
+
+def final(problem, *finalists, aten_us=50.0):
+    tried = [
+        Tried("alpha", config, Measurement("ok", us, us - spread, us + spread, 2e-4))
+        for config, us, spread in finalists
+    ]
+    return Finished(problem, 40, tried, Measurement("ok", aten_us), aten_us, 1e-4, landscape.ENVIRONMENT)
+
+
+def test_the_longest_problem_comes_first(tmp_path):
+    """Problems are handed out by their floor, and each once."""
+    with ledger(tmp_path) as book:
+        assert [book.take().problem, book.take().problem, book.take()] == [LARGE, SMALL, None]
+        assert not book.settled
+
+
+def test_a_winner_is_stored_and_hints_at_the_next(tmp_path):
+    """The record is in the database at once, and the next problem is told of the winner."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
+        record = Database(tmp_path / "answers.sqlite").record(LARGE, "h200")
+        assert (record.config, record.time_us, record.aten_us, record.error, record.trials) == (
+            CONFIG,
+            10.0,
+            50.0,
+            2e-4,
+            40,
+        )
+        assert [choice.config for choice in book.take().hints] == [CONFIG]
+        assert len(book.summary(gpus=1, ended="").records) == 1
+
+
+def test_ties_agree_with_earlier_winners(tmp_path):
+    """Inside the spread the config that won before wins again."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
+        book.take()
+        book.finish(0, final(SMALL, (OTHER, 5.0, 0.1), (CONFIG, 5.02, 0.1)))
+        assert Database(tmp_path / "answers.sqlite").record(SMALL, "h200").config == CONFIG
+        assert book.settled
+
+
+def test_a_predicted_record_never_replaces_a_measured_one(tmp_path):
+    """The database keeps the measured record, the sweep says so, and the problem is done."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+    progress = Recorder()
+    with ledger(tmp_path, "predicted", progress) as book:
+        book.take()
+        book.finish(0, final(LARGE, (OTHER, 1.0, 0.0))._replace(aten=None, aten_us=None, aten_error=None))
+    assert Database(tmp_path / "answers.sqlite").record(LARGE, "h200").config == CONFIG
+    assert any("keeps its better record" in note for note in progress.notes)
+
+
+def test_results_survive_as_json(tmp_path):
+    """A record and its finalists come back from JSON as they were."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+        record = book.summary(gpus=1, ended="").records[LARGE]
+    (result,) = History(str(tmp_path / "history")).results("h200", "measured")
+    assert from_result(json.loads(json.dumps(result)))[0] == record
+    assert to_result(*from_result(result)) == result
+
+
+def test_a_failure_is_tried_again_by_the_next_sweep(tmp_path):
+    """A failed problem ends its sweep with the cause; a later sweep begins it anew."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.fail(0, LARGE, "failed", "out of memory")
+        book.take()
+        book.hand_back(SMALL)
+        assert book.take().problem == SMALL
+        assert book.summary(gpus=1, ended="").causes == {LARGE: "out of memory"}
+        book.hand_back(SMALL)
+    time.sleep(0.01)
+    with ledger(tmp_path) as book:
+        assert {book.take().problem, book.take().problem} == {LARGE, SMALL}
+
+
+def test_another_sweeps_problem_is_left_alone_until_it_ends(tmp_path):
+    """What a live sweep works on is not taken; its answer is taken over when it is there."""
+    with ledger(tmp_path) as mine, ledger(tmp_path) as theirs:
+        theirs._owner = "elsewhere:1:2"
+        assert theirs.take().problem == LARGE
+        assert mine.take().problem == SMALL
+        assert mine.take() is None
+        theirs.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+        mine.look_elsewhere()
+        assert mine.summary(gpus=1, ended="").states == {SMALL: "running", LARGE: "done"}
+        mine.finish(0, final(SMALL, (CONFIG, 10.0, 0.1)))
+        assert mine.settled
+
+
+def test_a_folder_is_no_database(tmp_path):
+    """A database that cannot be opened ends the sweep before it begins."""
+    (tmp_path / "answers.sqlite").mkdir()
+    with pytest.raises(DatabaseError, match="folder"), ledger(tmp_path):
+        pass
+
+
+def test_results_of_other_devices_are_no_hints(tmp_path):
+    """Winners are learnt from earlier sweeps of the same device and provenance only."""
+    with ledger(tmp_path) as book:
+        book.take()
+        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+    with ledger(tmp_path, "predicted") as book:
+        assert book.take().hints == []
+    with ledger(tmp_path, trials=80) as book:
+        assert [choice.config for choice in book.take().hints] == [CONFIG]
+    with Store(tmp_path / "answers.sqlite"):
+        pass

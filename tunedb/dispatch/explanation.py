@@ -1,0 +1,136 @@
+"""Why a problem is answered as it is, and what that should cost."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tunedb.describe import describe, micros
+from tunedb.device import Device, by_slug, current, floor_us
+from tunedb.dispatch.lookup import Answer, answer
+from tunedb.dispatch.normalise import normalised
+from tunedb.distance import work
+from tunedb.errors import DeviceError, ProblemError
+from tunedb.problem import OPS, Problem, is_transposed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Explanation", "explain", "explain_problem"]
+
+
+# In these tiers the record is a reason only: it says nothing about the time of what will run.
+_REASONS = ("default", "aten")
+
+
+class Explanation(NamedTuple):
+    """An answer with what it expects. Times are GPU microseconds, None where nothing is known."""
+
+    problem: Problem
+    device: Device
+    answer: Answer
+    expected_us: float | None
+    expected_from: str  # how that time was obtained, in words
+    aten_us: float | None  # of the same run as the record's time, and of its problem
+    floor_us: float
+
+    def __str__(self) -> str:
+        found, record = self.answer, self.answer.record
+        lines = [
+            ("problem", describe(self.problem)),
+            ("device", f"{self.device.slug} ({self.device.name})"),
+            ("tier", found.tier),
+            ("kernel", found.kernel),
+            ("why", found.reason),
+            (
+                "expects",
+                "unknown"
+                if self.expected_us is None
+                else f"{micros(self.expected_us)}, {self.expected_from}",
+            ),
+            ("floor", f"{micros(self.floor_us)}" + ("" if self.device.measured else ", from the datasheet")),
+        ]
+        if found.config is not None:
+            lines.insert(
+                4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
+            )
+        if record is not None and found.tier not in _REASONS:
+            if record.aten_us is not None:
+                lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
+            if record.error is not None:
+                aten = "" if record.aten_error is None else f" (aten {record.aten_error:.2e})"
+                lines.append(("error", f"{record.error:.2e}{aten}"))
+            lines.append(
+                (
+                    "record",
+                    f"{record.provenance} on {record.device} at {record.tuned_at}, {record.trials} trials",
+                )
+            )
+            versions = (
+                ("triton", record.triton),
+                ("torch", record.torch),
+                ("cudnn", record.cudnn),
+                ("driver", record.driver),
+            )
+            lines.append(
+                (
+                    "versions",
+                    ", ".join(f"{name} {version}" for name, version in versions if version) or "unknown",
+                )
+            )
+        return "\n".join(f"{name:9}{text}" for name, text in lines)
+
+
+def explain_problem(problem: Problem, device: Device) -> Explanation:
+    """Return which tier answers a problem on a device, from which record, why, and the time to expect."""
+    found = answer(problem, device)
+    floor = floor_us(problem, device)
+    record = found.record
+    if record is None or found.tier in _REASONS:
+        return Explanation(problem, device, found, None, "", None, floor)
+    if found.tier == "exact":
+        return Explanation(problem, device, found, record.time_us, record.provenance, record.aten_us, floor)
+    share = work(problem) / work(record.problem)
+    how = f"{record.provenance} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
+    return Explanation(problem, device, found, max(floor, share * record.time_us), how, None, floor)
+
+
+def explain(
+    op: str, input: "Tensor", weight: "Tensor", *args: Any, device: str | None = None, **kwargs: Any
+) -> Explanation:
+    """Say how a call would be answered: which tier, from which record, why, and what time to expect.
+
+    `op` is the operation's name; tensors and further arguments are as for the operation. `device` names a GPU
+    other than the one the tensors are on, which may then be on the CPU or on "meta".
+    Raises ProblemError: for arguments that tunedb cannot answer or torch would refuse, with the reason.
+    Raises DeviceError: for an unknown device, or for tensors on no GPU where `device` is left out.
+    """
+    if op not in OPS:
+        raise ProblemError(f"op must be one of {', '.join(OPS)}, but got {op!r}.")
+    names: tuple[str, ...] = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
+    if not is_transposed(op):
+        names = ("bias", "stride", "padding", "dilation", "groups")
+    given: dict[str, Any] = {
+        "bias": None,
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "groups": 1,
+        "dilation": 1,
+    }
+    positional = dict(zip(names, args, strict=False))
+    if twice := positional.keys() & kwargs.keys():
+        raise ProblemError(
+            f"an argument must be given once, but got {', '.join(sorted(twice))} by position and by name."
+        )
+    given |= positional | kwargs
+    if len(args) > len(names) or set(given) != {*names, "output_padding"}:
+        raise ProblemError(
+            f"a {op} takes {', '.join(names)} after input and weight, but got {len(args)} arguments and {', '.join(kwargs) or 'no names'}."
+        )
+    call = normalised(
+        op, input, weight, given["bias"], given["stride"], given["padding"], given["output_padding"],
+        given["groups"], given["dilation"],
+    )  # fmt: skip
+    if isinstance(call, str):
+        raise ProblemError(f"torch answers this call itself: {call.removesuffix('.')}.")
+    if device is None and not input.is_cuda:
+        raise DeviceError(f"device must be named for tensors on {input.device.type}, as in device='4090'.")
+    return explain_problem(call.problem, current(input.device.index) if device is None else by_slug(device))

@@ -1,0 +1,285 @@
+"""The best known answer for a problem on a device, and why: user files over shipped ones, tier by tier."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from tunedb.describe import micros
+from tunedb.device import CATALOGUE, Device, gpu_of
+from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_kin, between_layers, difference, kind
+from tunedb.errors import ConfigError, KernelError
+from tunedb.kernel import Kernel, config_from_json, is_stale, load
+from tunedb.problem import Problem
+from tunedb.record import PROVENANCES, Record
+from tunedb.store.files import databases, opened, opened_elsewhere, reload, rescued
+from tunedb.store.read import Database
+
+__all__ = ["TIERS", "Answer", "answer", "databases", "reload"]
+
+TIERS = ("exact", "near", "other-device", "default", "aten")
+WIN = 1.5  # times faster than aten that a kin must have been before what won there is run untimed
+
+
+class Answer(NamedTuple):
+    """What to run, and why. `config` is the kernel's own NamedTuple, or None for aten."""
+
+    tier: str
+    kernel: str
+    config: Any
+    record: Record | None
+    reason: str
+
+
+class _Usable(NamedTuple):
+    record: Record
+    config: Any
+    stale: bool
+
+
+def answer(problem: Problem, device: Device) -> Answer:
+    """Return the first tier's answer; the last, torch's own kernel, always answers.
+
+    exact: a fresh record of this problem on this device.
+    near: the nearest record of the same layer on this device within LAYER_LIMIT doublings (between_layers);
+    where no fresh one can be used, a stale one of this problem or of a near one.
+    other-device: the same from other devices' files, those of the same compute capability first. What was measured
+    with an older generation's code ("h200-sm89") is no evidence for any other device: torch ran the GPU's own there.
+    default: what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
+    config, or where it is not valid here the kernel's default one.
+    Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
+    A record that is only predicted knows nothing of torch's own time: where torch won the same problem when it was
+    measured on another device, that answers in its place.
+    Raises nothing for what files hold: at most one TunedbWarning a file.
+    """
+    own = opened(device.slug)
+    notes: list[str] = []
+    found = _exact(problem, device, own, notes) or _near(problem, device, own)
+    if found is None or _only_predicted(found):
+        found = _elsewhere_instead(found, problem, device, own)
+    found = found or _default(problem, device, own)
+    if found is None:
+        found = Answer(
+            "aten",
+            "aten",
+            None,
+            None,
+            f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers.",
+        )
+    return found._replace(reason=" ".join([*notes, found.reason]))
+
+
+def _exact(problem: Problem, device: Device, files: list[Database], notes: list[str]) -> Answer | None:
+    usable = []
+    for file in files:
+        record = _record(file, problem, device)
+        found = None if record is None else _use(record, problem, device, file)
+        if found is not None and found.stale:
+            notes.append(
+                f"The record of this problem is stale: {found.record.kernel} has changed since {found.record.tuned_at}."
+            )
+        elif found is not None:
+            usable.append(found)
+    if not usable:
+        return None
+    best = min(usable, key=lambda found: PROVENANCES.index(found.record.provenance))
+    reason = f"{best.record.provenance} on {device.slug} for exactly this problem: {_times(best.record)}."
+    return Answer("exact", best.record.kernel, best.config, best.record, reason)
+
+
+def _near(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
+    def order(record: Record) -> tuple[Any, ...]:
+        far = between_layers(problem, record.problem)
+        return (PROVENANCES.index(record.provenance), far, len(difference(problem, record.problem)))
+
+    stale = None
+    for found in _borrowed(problem, device, files, device.slug, order):
+        if not found.stale:
+            return Answer(
+                "near",
+                found.record.kernel,
+                found.config,
+                found.record,
+                _why_near(problem, found.record, device),
+            )
+        stale = stale or found
+    if stale is None:
+        return None
+    reason = f"{_why_near(problem, stale.record, device)} It is stale: its kernel has changed, so its config is a hint and untimed for this code."
+    return Answer("near", stale.record.kernel, stale.config, stale.record, reason)
+
+
+def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
+    capabilities = _capabilities(files)
+
+    def order(record: Record) -> tuple[Any, ...]:
+        capability = capabilities.get(record.device, 0)
+        far = between_layers(problem, record.problem)
+        return (
+            capability // 10 != device.capability // 10, capability != device.capability,
+            PROVENANCES.index(record.provenance), far, len(difference(problem, record.problem)), record.device,
+        )  # fmt: skip
+
+    for found in _borrowed(problem, device, files, None, order):
+        slug = found.record.device
+        if not found.stale and slug != device.slug and slug == gpu_of(slug):
+            return Answer(
+                "other-device",
+                found.record.kernel,
+                found.config,
+                found.record,
+                _why_near(problem, found.record, device),
+            )
+    return None
+
+
+def _only_predicted(found: Answer) -> bool:
+    return found.record is not None and found.record.provenance == "predicted"
+
+
+def _elsewhere_instead(
+    found: Answer | None, problem: Problem, device: Device, own: list[Database]
+) -> Answer | None:
+    """Return other devices' answer where there is none, or where it is torch's and the one here is a prediction."""
+    other = _elsewhere(problem, device, [*own, *opened_elsewhere(device.slug)])
+    if found is None or other is None or other.record is None:
+        return found or other
+    same = other.record.problem == problem and other.record.provenance == "measured"
+    if other.kernel != "aten" or not same:
+        return found
+    reason = f"{found.kernel} is only predicted on {device.slug}, untimed against torch; {other.reason}"
+    return other._replace(reason=reason)
+
+
+def _default(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
+    kin = [
+        (between_kin(problem, known), place, known)
+        for place, file in enumerate(files)
+        for known in _measured(file, problem, device)
+        if kind(known) == kind(problem)
+    ]
+    for far, place, known in sorted(kin):
+        record = _record(files[place], known, device) if far <= CLASS_LIMIT else None
+        if record is None or record.aten_us is None or is_stale(record.kernel, record.kernel_hash):
+            continue
+        which = f"the nearest measured problem of this class on {device.slug}, {far:.2f} doublings away, was won by {record.kernel}"
+        if record.kernel != "aten" and record.aten_us >= WIN * record.time_us:
+            return _default_of(record, problem, device, files[place], which)
+        return Answer(
+            "aten",
+            "aten",
+            None,
+            record,
+            f"{which} ({_times(record)}): too little to run another kernel untimed.",
+        )
+    return None
+
+
+def _default_of(
+    record: Record, problem: Problem, device: Device, file: Database, which: str
+) -> Answer | None:
+    """Return the kin's config, which fits sizes like these better than a default one: see docs/experiments.md."""
+    found = _use(record, problem, device, file)
+    if found is not None:
+        reason = f"{which} ({_times(record)}), so its config answers, untimed for this problem."
+        return Answer("default", record.kernel, found.config, record, reason)
+    kernel = _kernel(record.kernel)
+    config = None if kernel is None or problem.op not in kernel.OPS else kernel.default(problem, device)
+    if kernel is None or config is None or kernel.valid(problem, config, device):
+        return None
+    reason = f"{which} ({_times(record)}), so its default config answers, untimed for this problem."
+    return Answer("default", record.kernel, config, record, reason)
+
+
+def _borrowed(
+    problem: Problem,
+    device: Device,
+    files: list[Database],
+    slug: str | None,
+    order: Callable[[Record], tuple[Any, ...]],
+) -> Iterator[_Usable]:
+    """Yield what this problem may borrow from its layer, best first."""
+    found = [
+        (record, file)
+        for file in files
+        for record in _layer(file, problem, slug)
+        if between_layers(problem, record.problem) <= LAYER_LIMIT
+    ]
+    for record, file in sorted(found, key=lambda pair: order(pair[0])):
+        usable = _use(record, problem, device, file)
+        if usable is not None:
+            yield usable
+
+
+def _use(record: Record, problem: Problem, device: Device, file: Database) -> _Usable | None:
+    """Return a record with its config if that can solve the problem on the device."""
+    own = record.problem == problem and record.device == device.slug
+    try:
+        kernel = load(record.kernel)
+        stale = is_stale(record.kernel, record.kernel_hash)
+        config = config_from_json(kernel, record.config)
+        # `valid` is written for configs of the space: what a file holds may be any number.
+        why = (
+            kernel.valid(problem, config, device)
+            if problem.op in kernel.OPS
+            else f"{record.kernel} cannot do {problem.op}."
+        )
+    except ImportError:
+        return None  # Triton is missing: torch answers
+    except ConfigError as error:
+        if not is_stale(record.kernel, record.kernel_hash):  # other fields are what one expects of older code
+            file.reject(str(error))
+        return None
+    except (ArithmeticError, KernelError, LookupError, TypeError, ValueError) as error:
+        file.reject(f"{error}")
+        return None
+    if why and own and not stale:
+        file.reject(f"The config {record.config} of {record.kernel} cannot solve its problem: {why}")
+    return None if why else _Usable(record, None if record.kernel == "aten" else config, stale)
+
+
+def _capabilities(files: list[Database]) -> dict[str, int]:
+    nothing: dict[str, tuple[str, int]] = {}
+    found = {
+        slug: number for file in files for slug, (_, number) in rescued(file, file.devices, nothing).items()
+    }
+    return found | {known.slug: known.capability for known in CATALOGUE}
+
+
+def _record(file: Database, problem: Problem, device: Device) -> Record | None:
+    return rescued(file, lambda: file.record(problem, device.slug), None)
+
+
+def _layer(file: Database, problem: Problem, slug: str | None) -> list[Record]:
+    return rescued(file, lambda: file.layer(problem, slug), [])
+
+
+def _measured(file: Database, problem: Problem, device: Device) -> list[Problem]:
+    return rescued(file, lambda: file.measured_problems(problem, device.slug), [])
+
+
+def _kernel(name: str) -> Kernel | None:
+    try:
+        return load(name)
+    except (ImportError, KernelError):
+        return None
+
+
+def _why_near(problem: Problem, record: Record, device: Device) -> str:
+    far = between_layers(problem, record.problem)
+    differs = ", ".join(difference(problem, record.problem))
+    what = (
+        f"the nearest usable record of this layer has {differs} ({far:.2f} doublings away, limit {LAYER_LIMIT:g})"
+        if differs
+        else "this problem is known"
+    )
+    where = record.device if record.device == device.slug else f"another device, {record.device}"
+    borrowed = (
+        "so torch's own kernel is taken"
+        if record.kernel == "aten"
+        else "its config is valid here, but untimed"
+    )
+    return f"{what}, {record.provenance} on {where}: {_times(record)} there; {borrowed}."
+
+
+def _times(record: Record) -> str:
+    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {micros(record.aten_us)}"
+    return f"{record.kernel} {micros(record.time_us)}{aten}"

@@ -1,0 +1,103 @@
+"""From a call to a launch: a plan for each tensor signature, made once, found by one dict lookup."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tunedb import launch
+from tunedb.device import current
+from tunedb.dispatch import lookup
+from tunedb.dispatch.normalise import Call, normalised
+from tunedb.errors import TunedbWarning
+from tunedb.kernel import Run, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Plan", "clear", "made"]
+
+
+class Plan(NamedTuple):
+    """What runs for one tensor signature. Torch's own function answers where `run` is None."""
+
+    run: "Callable[[Tensor, Tensor, Tensor | None], Tensor] | None"
+    device_index: int  # of the CUDA device, -1 for none
+    why: str
+    sizes: tuple[Any, ...]  # the very objects that the plan was made for
+
+
+def made(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
+    """Return the plan for a call: normalise, look the answer up, compile it, load it.
+
+    Never raises for wrong arguments, for what a database holds or for a kernel that the GPU refuses: torch
+    then answers, and the plan says why. `sizes` are stride, padding, output_padding, groups, dilation.
+    """
+    if not x.is_cuda or _emulated():
+        return Plan(None, -1, f"torch answers on {x.device.type}", sizes)
+    if x.numel() == 0 or weight.numel() == 0:
+        return Plan(None, -1, "torch answers for empty tensors", sizes)
+    call = normalised(op, x, weight, bias, *sizes)
+    if isinstance(call, str):
+        return Plan(None, -1, call, sizes)
+    index = x.device.index
+    found = lookup.answer(call.problem, current(index))
+    if found.kernel == "aten":
+        return Plan(None, index, found.reason, sizes)
+    try:
+        run = _loaded(found, call, index)
+    except Exception as error:  # noqa: BLE001 (a compiler, a driver: torch can still answer)
+        import warnings
+
+        warnings.warn(
+            f"{found.kernel} cannot run on {current(index).slug} and torch answers instead: {error}. "
+            f"Sweep this problem again with the Triton that is installed.",
+            TunedbWarning,
+            stacklevel=3,
+        )
+        return Plan(None, index, f"{found.kernel} failed to load: {error}", sizes)
+    return Plan(_adapted(run, call, x, bias), index, found.reason, sizes)
+
+
+def _emulated() -> bool:
+    import torch
+
+    return torch.version.cuda is None
+
+
+def _loaded(found: lookup.Answer, call: Call, index: int) -> Run:
+    import torch
+
+    with torch.cuda.device(index):
+        return load(found.kernel).plan(call.problem, found.config, launch.launcher)
+
+
+def _adapted(
+    run: Run, call: Call, x: "Tensor", bias: "Tensor | None"
+) -> "Callable[[Tensor, Tensor, Tensor | None], Tensor]":
+    """Return the run for inputs as they come: without a batch, unevenly padded, not dense.
+
+    Which of these a call needs is part of its signature, so the usual call needs no test at all.
+    """
+    import torch
+
+    layout = torch.contiguous_format
+    if call.problem.layout == "channels_last":
+        layout = torch.channels_last if call.problem.rank == 2 else torch.channels_last_3d
+    dense = x.is_contiguous(memory_format=layout) and (bias is None or bias.is_contiguous())
+    if call.batched and not call.pad and dense:
+        return run
+
+    def adapted(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
+        batch = x if call.batched else x.unsqueeze(0)
+        if call.pad:
+            batch = torch.nn.functional.pad(batch, call.pad)
+        flat = None if bias is None else bias.contiguous()
+        out: Tensor = run(batch.contiguous(memory_format=layout), weight, flat)
+        return out if call.batched else out.squeeze(0)
+
+    return adapted
+
+
+def clear() -> None:
+    """Forget loaded kernels and what was read from databases."""
+    launch.clear()
+    lookup.reload()

@@ -1,0 +1,1 @@
+"""One problem on one GPU: candidates timed and held against float64 and torch."""

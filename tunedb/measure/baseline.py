@@ -1,0 +1,192 @@
+"""What every candidate is held against: a problem's tensors, torch's own convolution of them, and float64."""
+
+import gc
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tunedb.kernel import load
+from tunedb.launch import dense_strides
+from tunedb.measure.reference import Deviation, choose_part, cut, deviation, reference
+from tunedb.measure.timing import Clock, rounds_within, spread, timed
+from tunedb.measure.tolerance import Contract, disagreement
+from tunedb.problem import Problem
+from tunedb.record import Measurement
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+__all__ = ["SHORT_ROUNDS", "SHORT_US", "Tensors", "Yardstick", "empty_output", "make_tensors"]
+
+SEED = 0
+SHORT_US = 15e3  # of timing one call, to rank it
+SHORT_ROUNDS = (3, 10)
+
+
+class Tensors(NamedTuple):
+    """x and weight in the problem's layout, as torch users keep them."""
+
+    x: "Tensor"
+    weight: "Tensor"
+    bias: "Tensor | None"
+
+
+class Yardstick:
+    """A problem's seeded tensors, its float64 reference, and torch's result, time and error.
+
+    Torch runs with and without cudnn.benchmark: the faster counts as its time, the less exact as its error, since
+    a record answers users of either mode.
+    Raises what torch raises where the problem does not fit the device or torch cannot compute it.
+    """
+
+    def __init__(self, problem: Problem, clock: Clock) -> None:
+        self.problem = problem
+        self._place = clock.place
+        self.tensors = make_tensors(problem, clock.place)
+        # Torch keeps one cuDNN plan for both modes, whichever came first, by shapes, layouts and alignments
+        # up to 32 bytes: in the mode that came second it would only repeat the other's choice.
+        other = self.tensors._replace(weight=_aligned_to_16(self.tensors.weight))
+        self._of_mode = {True: self.tensors, False: other}
+        self._part = choose_part(problem)
+        self._exact = reference(problem, *self.tensors, self._part)
+        self._theirs, deviations = self._torch_results()
+        self._contract = Contract(
+            aten=max(deviations.values()),
+            scale=float(self._exact.norm()) / math.sqrt(max(1, self._exact.numel())),
+        )
+        self.aten_error = self._contract.aten.error
+        self._searched, times = self._time_torch(clock)
+        self.aten = timed(Measurement("ok", error=deviations[self._searched].error), times)
+        assert self.aten.time_us is not None
+        self.aten_us: float = self.aten.time_us
+        gc.collect()
+
+    @property
+    def torch_call(self) -> "Callable[[], Tensor]":
+        """Torch's own convolution, in the faster of its two modes."""
+        return self._call(self._searched)
+
+    @property
+    def torch_tensors(self) -> Tensors:
+        """The same tensors, as torch has them in that mode: its plans know them by their alignment."""
+        return self._of_mode[self._searched]
+
+    def torch_in_mode(self, searched: bool) -> "Callable[[], Tensor]":
+        """Return torch's own convolution with cudnn.benchmark on or off, on tensors that have that mode's plan."""
+        return self._call(searched)
+
+    def settings(self, searched: bool | None = None) -> "AbstractContextManager[None]":
+        """Return torch's settings in the problem's precision, cudnn.benchmark as given or as it is fastest."""
+        return _cudnn(self._searched if searched is None else searched, self.problem.precision == "tf32")
+
+    def output(self) -> "Tensor":
+        """Return an output in the problem's layout, full of NaN."""
+        return empty_output(self.problem, self._place).fill_(math.nan)
+
+    def judge(self, result: "Tensor") -> Measurement:
+        """Check a whole result: status "ok" or "wrong", its error, and what is wrong with it."""
+        if _facts(result) != _facts(self._theirs):
+            return Measurement(
+                "wrong", detail=f"the output must be {_facts(self._theirs)}, but is {_facts(result)}"
+            )
+        found = deviation(cut(self.problem, result, self._part), self._exact)
+        breach = self._contract.breach(found) or self._contract.disagrees(
+            found, disagreement(result, self._theirs)
+        )
+        error = found.error if math.isfinite(found.error) else None
+        return Measurement("wrong" if breach else "ok", error=error, detail=breach)
+
+    def _torch_results(self) -> "tuple[Tensor, dict[bool, Deviation]]":
+        """Return torch's whole output, the more exact of the two, and how far each is from float64."""
+        theirs = empty_output(self.problem, self._place)
+        deviations: dict[bool, Deviation] = {}
+        for searched in (True, False):
+            result = self._call(searched)()
+            found = deviation(cut(self.problem, result, self._part), self._exact)
+            if not deviations or found < min(deviations.values()):
+                theirs.copy_(result)
+            deviations[searched] = found
+        return theirs, deviations
+
+    def _time_torch(self, clock: Clock) -> tuple[bool, list[float]]:
+        calls = [self._call(False), self._call(True)]
+        first = clock.times_us(calls, 1)
+        times = clock.times_us(calls, rounds_within(2 * SHORT_US, first, SHORT_ROUNDS))
+        searched = spread(times[True])[0] < spread(times[False])[0]
+        return searched, times[searched]
+
+    def _call(self, searched: bool) -> "Callable[[], Tensor]":
+        module = load("aten")
+        run = module.plan(self.problem, module.Config(), _no_launch)
+        tf32 = self.problem.precision == "tf32"
+        tensors = self._of_mode[searched]
+
+        def call() -> "Tensor":
+            with _cudnn(searched, tf32):
+                result: Tensor = run(*tensors)
+            return result
+
+        return call
+
+
+def make_tensors(problem: Problem, place: Any) -> Tensors:
+    """Return seeded normal tensors, with weights so scaled that results are about 1 and fit 16-bit types."""
+    import torch
+
+    dtype = getattr(torch, problem.dtype)
+    generator = torch.Generator(place).manual_seed(SEED)
+    x = _empty(problem.input_shape, problem.layout, dtype, place).normal_(generator=generator)
+    # nn.Module.to(memory_format=torch.channels_last) lays weights out so; it has none for one dimension.
+    weight_layout = problem.layout if problem.rank > 1 else "channels_first"
+    weight = _empty(problem.weight_shape, weight_layout, dtype, place).normal_(generator=generator)
+    weight /= math.sqrt(math.prod(problem.kernel) * problem.c_in // problem.groups)
+    bias = None
+    if problem.bias:
+        bias = _empty((problem.c_out,), "channels_first", dtype, place).normal_(generator=generator)
+    return Tensors(x, weight, bias)
+
+
+def empty_output(problem: Problem, place: Any) -> "Tensor":
+    """Return an output in the problem's layout, not yet written."""
+    import torch
+
+    return _empty(problem.output_shape, problem.layout, getattr(torch, problem.dtype), place)
+
+
+def _empty(shape: tuple[int, ...], layout: str, dtype: Any, place: Any) -> "Tensor":
+    """Return a dense tensor with that order of elements in memory, of any number of dimensions."""
+    import torch
+
+    return torch.empty_strided(shape, dense_strides(shape, layout), dtype=dtype, device=place)
+
+
+def _aligned_to_16(tensor: "Tensor") -> "Tensor":
+    """Return a copy, its strides kept, that starts 16 bytes past where the allocator would put it."""
+    import torch
+
+    ahead = 16 // tensor.element_size()
+    room = torch.empty(ahead + tensor.numel(), dtype=tensor.dtype, device=tensor.device)
+    return room[ahead:].as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+
+
+@contextmanager
+def _cudnn(benchmark: bool, tf32: bool) -> Iterator[None]:
+    from torch.backends import cudnn
+
+    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = before
+
+
+def _no_launch(*_: Any) -> Callable[..., None]:
+    raise AssertionError("torch's own kernel is not launched by tunedb")
+
+
+def _facts(tensor: "Tensor") -> str:
+    return f"{tuple(tensor.shape)}, strides {tensor.stride()}, {tensor.dtype}"

@@ -1,0 +1,218 @@
+"""One file of answers, opened for reading with the standard library only. Nothing that it holds is trusted."""
+
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunedb.errors import DatabaseError, TunedbWarning
+from tunedb.problem import Problem
+from tunedb.record import Record
+from tunedb.store.rows import (
+    CANDIDATE_SELECT,
+    LARGEST,
+    RECORD_SELECT,
+    Candidate,
+    RowError,
+    candidate_from_row,
+    layer_from_row,
+    one_line,
+    record_from_row,
+)
+from tunedb.store.schema import mismatch
+
+__all__ = ["Database", "failure", "is_file"]
+
+VALUE_BYTES = 1_000_000  # the longest value that SQLite may hand out
+QUERY_SECONDS = 2.0  # a file whose pages form a maze ends here
+LOCK_SECONDS = 1.0  # a writer holds its lock for milliseconds
+
+_SIZES = Problem._fields[4:]
+_LAYER = (
+    "op", "c_in", "c_out", "groups", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
+    "dilation_d", "dilation_h", "dilation_w", "dtype", "precision", "layout",
+)  # fmt: skip
+_CLASS = ("op", "dtype", "precision", "layout")
+
+
+def _same(names: Sequence[str]) -> str:
+    return " AND ".join(f"p.{name} = ?" for name in names)
+
+
+class Database:
+    """A file of answers, safe to share between threads.
+
+    An `immutable` file is never locked, so it may lie on a read-only or a network file system.
+    Raises DatabaseError: for a file that is missing, damaged, foreign or of another schema version.
+    A row with a value that cannot be is left aside with one TunedbWarning a file.
+    """
+
+    def __init__(self, path: Path, *, immutable: bool = False) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._deadline = 0.0
+        self._warned = False
+        if not is_file(path):
+            raise DatabaseError(f"a database must be a file, but there is none at {path}: correct the path.")
+        # as_uri quotes ?, # and %, which would otherwise end the path or start an option.
+        uri = f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
+        try:
+            self._connection = sqlite3.connect(
+                uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise failure(path, error) from error
+        try:
+            self._guard()
+            with self._lock:
+                self._deadline = time.monotonic() + QUERY_SECONDS
+                why = mismatch(self._connection)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            self._connection.close()
+            raise failure(self.path, error) from error
+        if why:
+            self._connection.close()
+            raise DatabaseError(f"{path} cannot be read: {why}.")
+
+    def _guard(self) -> None:
+        connection = self._connection
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        # Bytes that are no UTF-8 become characters that no check of a row lets pass.
+        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        connection.set_progress_handler(lambda: time.monotonic() > self._deadline, 20_000)
+        for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def record(self, problem: Problem, device: str) -> Record | None:
+        """Return the record of exactly this problem on a device, stale or not."""
+        found = self._records(_same(Problem._fields), problem, device)
+        return found[0] if found else None
+
+    def layer(self, problem: Problem, device: str | None = None) -> list[Record]:
+        """Return the records of the same layer, any batch, extents, padding and bias, on one device or on all."""
+        return self._records(_same(_LAYER), [getattr(problem, name) for name in _LAYER], device)
+
+    def sizes(self, problem: Problem) -> list[Record]:
+        """Return the records of the same sizes in every dtype, precision and layout, on all devices."""
+        names = ("op", *_SIZES)
+        return self._records(_same(names), [getattr(problem, name) for name in names])
+
+    def measured_problems(self, problem: Problem, device: str) -> list[Problem]:
+        """Return the problems of the same op, dtype, precision and layout that were measured on a device."""
+        columns = ", ".join(f"p.{name}" for name in Problem._fields)
+        sql = (
+            f"SELECT {columns} FROM problems AS p JOIN records AS r ON r.problem_id = p.id "  # noqa: S608 (column names of our own)
+            f"WHERE {_same(_CLASS)} AND r.device = ? AND r.provenance = 'measured'"
+        )
+        rows = self._rows(sql, (*(getattr(problem, name) for name in _CLASS), device))
+        return [
+            Problem(*row)
+            for row in rows
+            if all(type(size) is int and 0 <= size <= LARGEST for size in row[4:])
+        ]
+
+    def records(self) -> list[Record]:
+        """Return every record, in an order that does not depend on how the file was written."""
+        return sorted(self._records("1", ()), key=lambda record: (record.device, record.problem))
+
+    def top(self, problem: Problem, device: str) -> list[Candidate]:
+        """Return the best few of the sweep that gave the record, best first."""
+        sql = f"{CANDIDATE_SELECT} WHERE {_same(Problem._fields)} AND m.device = ? ORDER BY m.rank LIMIT 100"
+        try:
+            return list(self._checked(candidate_from_row, self._rows(sql, (*problem, device))))
+        except RowError as error:
+            self.reject(str(error))
+            return []
+
+    def devices(self) -> dict[str, tuple[str, int]]:
+        """Return full name and compute capability of each device, by slug."""
+        rows = self._rows("SELECT slug, name, capability FROM devices", ())
+        return {slug: (name, capability) for slug, name, capability in rows if type(capability) is int}
+
+    def suites(self) -> list[tuple[str, str, Problem]]:
+        """Return suite, id and problem of each layer; its dtype, precision and layout stand for any."""
+        rows = self._rows(f"SELECT suite, suite_id, op, {', '.join(_SIZES)} FROM suites", ())  # noqa: S608 (column names of our own)
+        return list(self._checked(layer_from_row, rows))
+
+    def reject(self, why: str) -> None:
+        """Say, once for this file, that a row of it is left aside."""
+        self.complain(f"A row of {self.path} is left aside: {why} Others like it are left aside silently.")
+
+    def complain(self, message: str) -> None:
+        """Warn, unless this file was warned about before."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(message, TunedbWarning, stacklevel=3)
+
+    def _records(self, where: str, arguments: Sequence[Any], device: str | None = None) -> list[Record]:
+        """Return the records whose problem matches a condition on its columns."""
+        on_device, own = ("", ()) if device is None else (" AND r.device = ?", (device,))
+        try:
+            rows = self._rows(f"{RECORD_SELECT} WHERE {where}{on_device}", (*arguments, *own))
+        except RowError as error:
+            # A value that SQLite itself refuses ends the whole query: read the problems one by one around it.
+            self.reject(str(error))
+            rows = []
+            for (number,) in self._rows(f"SELECT p.id FROM problems AS p WHERE {where}", arguments):  # noqa: S608 (column names of our own)
+                try:
+                    rows += self._rows(f"{RECORD_SELECT} WHERE p.id = ?{on_device}", (number, *own))
+                except RowError:
+                    continue
+        return list(self._checked(record_from_row, rows))
+
+    def _checked(self, read: Any, rows: list[Any]) -> Iterator[Any]:
+        for row in rows:
+            try:
+                yield read(row)
+            except RowError as error:
+                self.reject(str(error))
+
+    def _rows(self, sql: str, arguments: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            self._deadline = time.monotonic() + QUERY_SECONDS
+            try:
+                return self._connection.execute(sql, tuple(arguments)).fetchall()
+            except (sqlite3.DataError, OverflowError) as error:
+                raise RowError(f"{error}.") from error
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                raise failure(self.path, error) from error
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file that may be looked at."""
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered
+        return False
+
+
+def failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DatabaseError:
+    """Return what SQLite says of a file as a message with a remedy; what it says may itself be damaged text."""
+    text = one_line(str(error))
+    for mark, rule, remedy in _REMEDIES:
+        if mark in text:
+            return DatabaseError(f"a database must be {rule}, but {path} gives: {text}. {remedy}")
+    return DatabaseError(
+        f"a database must be a sound SQLite file, but {path} gives: {text}. Restore it from a copy or delete it."
+    )
+
+
+_REMEDIES = (
+    ("locked", "free to read and write", "Another process holds it: try again when that has ended."),
+    ("readonly", "writable", "Change its permissions or name another file."),
+    ("unable to open", "readable, and its folder writable", "Change their permissions or name another file."),
+    ("full", "on a disk with space left", "Free some space or name another file."),
+    (
+        "interrupted",
+        "quick to read",
+        "It is damaged or made to waste time: restore it from a copy or delete it.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Search, offline: problems in, records out."""

@@ -1,0 +1,300 @@
+"""One process for each GPU: it searches problem after problem, compiles ahead and times what is compiled."""
+
+import math
+import os
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+from tunedb.device import Device
+from tunedb.problem import Problem
+from tunedb.record import Measurement
+from tunedb.tune.compile_pool import Bug, CompilePool
+from tunedb.tune.gpu_process import BenchError, Limits, PrepareError, Runner
+from tunedb.tune.lookahead import Pace
+from tunedb.tune.search import Search, Tried
+from tunedb.tune.space import Choice, searched
+from tunedb.tune.workers import Parts, resolve
+
+__all__ = [
+    "FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want", "drive",
+]  # fmt: skip
+
+FINALISTS = 4
+# Choices asked for beyond the trials of a search. Of some configs the assembler unrolls the whole loop, for ten seconds
+# and more; a GPU that waited for the last of them stood still for a quarter of the time.
+_SPARE = 8
+
+
+class Setup(NamedTuple):
+    """What a driver needs to know once; `gpu` is None where times are predicted."""
+
+    device: Device
+    gpu: int | None
+    workers: int
+    parts: Parts
+    limits: Limits
+
+
+class Job(NamedTuple):
+    """One problem to search. `past` are its trials of earlier sweeps, which count."""
+
+    problem: Problem
+    trials: int
+    past: Sequence[Tried]
+    hints: Sequence[Choice]
+
+
+class Kept(NamedTuple):
+    """The coordinator has written an Ended to the history."""
+
+
+class Want(NamedTuple):
+    """The driver has room for one more job."""
+
+
+class Began(NamedTuple):
+    problem: Problem
+
+
+class Baseline(NamedTuple):
+    problem: Problem
+    aten_us: float | None
+
+
+class Ended(NamedTuple):
+    problem: Problem
+    tried: Tried
+
+
+class Finished(NamedTuple):
+    """The final pass is over; `aten` and the finalists come from the same run."""
+
+    problem: Problem
+    trials: int
+    finalists: Sequence[Tried]
+    aten: Measurement | None
+    aten_us: float | None
+    aten_error: float | None
+    environment: dict[str, str]
+
+
+class Failed(NamedTuple):
+    """The problem ended without an answer; `bug` is a traceback where the code is to blame, not the GPU."""
+
+    problem: Problem
+    state: str
+    cause: str
+    bug: str = ""
+
+
+class _Tuning:
+    """One problem under way: its search, and the candidates that were compiled, or could not be, and are to be told."""
+
+    def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
+        self.problem = job.problem
+        self.ready: deque[tuple[Choice, Measurement]] = deque()
+        self.dry = False  # the search had nothing more to ask when it was last asked
+        self.bug = ""
+        try:
+            space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
+            self.search = Search(space, job.trials, past=job.past, hints=job.hints, spare=spare)
+        except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
+            self.bug = traceback.format_exc()
+            self.dry = True
+
+    def ask(self, limit: int) -> Choice | None:
+        """Return the next choice to compile; one that rests on results only if fewer than `limit` are under way."""
+        if self.bug or (not self.search.seeded and self.search.pending >= limit):
+            return None
+        choice = self.search.ask()
+        self.dry = choice is None
+        return choice
+
+
+class _Driver:
+    def __init__(self, conn: Connection, setup: Setup) -> None:
+        self._conn = conn
+        self._setup = setup
+        self._kernels = resolve(setup.parts.kernels)
+        self._pool = CompilePool(
+            setup.workers, compiler=setup.parts.compiler, timeout_s=setup.limits.compile_s
+        )
+        self._lookahead = math.ceil(setup.workers * 1.5)
+        self._runner: Runner | None = None
+        if setup.gpu is not None:
+            self._runner = Runner(
+                setup.gpu, setup.device, bench=setup.parts.bench, limits=setup.limits, wait=self._pump
+            )
+        self._pace = Pace()
+        self._environment: dict[str, str] = {}
+        self._current: _Tuning | None = None
+        self._ahead: _Tuning | None = None
+        self._wanting = False
+        self._unkept = 0  # trials that the coordinator has not written yet
+
+    def run(self) -> None:
+        """Work until the coordinator says stop or is gone."""
+        try:
+            while True:
+                self._current = self._next()
+                self._conn.send(Began(self._current.problem))
+                try:
+                    self._tune(self._current)
+                except PrepareError as error:
+                    self._conn.send(Failed(self._current.problem, error.state, str(error)))
+                except BenchError as error:
+                    self._conn.send(_bug(self._current.problem, str(error)))
+                except Exception:  # noqa: BLE001 (told whole to the coordinator, which shows it)
+                    self._conn.send(_bug(self._current.problem, traceback.format_exc()))
+        finally:
+            self._pool.close()
+            if self._runner is not None:
+                self._runner.close()
+
+    def _next(self) -> _Tuning:
+        self._current = None
+        while self._ahead is None:
+            self._fill()
+            self._pump([], 60.0)
+        tuning, self._ahead = self._ahead, None
+        return tuning
+
+    def _tune(self, tuning: _Tuning) -> None:
+        self._fill()
+        aten_us = aten_error = aten = None
+        if self._runner is not None and not tuning.bug:
+            aten_us, aten_error = self._runner.prepare(tuning.problem)
+            self._conn.send(Baseline(tuning.problem, aten_us))
+        while not tuning.bug and not tuning.search.finished:
+            # No trial begins before all earlier ones are in the history: a sweep that is killed loses one at most.
+            if tuning.ready and (self._runner is None or not self._unkept):
+                choice, compiled = tuning.ready.popleft()
+                self._tell(tuning, choice, self._outcome(tuning, choice, compiled))
+            else:
+                self._pump([], 60.0)
+            self._fill()
+        if tuning.bug:
+            raise BenchError(tuning.bug)
+        finalists = tuning.search.best(FINALISTS)
+        if self._runner is not None:
+            aten, *timed = self._runner.final([tried.choice for tried in finalists])
+            finalists = [
+                tried._replace(measurement=_with_resources(measured, tried.measurement))
+                for tried, measured in zip(finalists, timed, strict=True)
+            ]
+            aten_us = aten.time_us or aten_us
+        trials = len(tuning.search.tried)
+        self._conn.send(
+            Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, self._versions())
+        )
+
+    def _versions(self) -> dict[str, str]:
+        if not self._environment:
+            source = self._setup.parts.environment
+            self._environment = (
+                resolve(source)() if self._runner is None else self._runner.environment(source)
+            )
+        return self._environment
+
+    def _pump(self, conns: list[Connection], seconds: float) -> None:
+        """Wait for one of the connections, keeping the compile pool and the coordinator served meanwhile."""
+        wait([*conns, *self._pool.waitables(), self._conn], min(seconds, self._pool.patience()))
+        self._listen()
+        self._collect()
+        self._fill()
+
+    def _listen(self) -> None:
+        while self._conn.poll():
+            try:
+                job = self._conn.recv()
+            except (EOFError, OSError):
+                job = None
+            if job is None:
+                raise SystemExit(0)
+            if isinstance(job, Kept):
+                self._unkept -= 1
+                continue
+            self._wanting = False
+            spare = 0 if self._runner is None else _SPARE
+            self._ahead = _Tuning(job, self._setup, self._kernels, spare)
+
+    def _collect(self) -> None:
+        for tag, outcome in self._pool.collect():
+            problem, choice, submitted = tag
+            self._pace.compiled(time.monotonic() - submitted)
+            tuning = next(
+                (t for t in (self._current, self._ahead) if t is not None and t.problem == problem), None
+            )
+            if tuning is None or tuning.bug:
+                continue  # its problem has failed meanwhile
+            if isinstance(outcome, Bug):
+                tuning.bug = outcome.traceback
+            elif outcome.status == "ok":
+                tuning.ready.append((choice, outcome))
+            else:  # told before the next trial, not while one is under way, lest a search end with one too many
+                tuning.ready.appendleft((choice, outcome))
+
+    def _outcome(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
+        if compiled.status != "ok":
+            return compiled
+        if self._runner is None:
+            return self._predicted(tuning, choice, compiled)
+        begin = time.monotonic()
+        measured = self._runner.trial(*choice)
+        self._pace.timed(time.monotonic() - begin)
+        return _with_resources(measured, compiled)
+
+    def _predicted(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
+        try:
+            predictor = resolve(self._setup.parts.predictor)
+            return compiled._replace(time_us=predictor(tuning.problem, *choice, compiled, self._setup.device))
+        except Exception:  # noqa: BLE001 (the problem fails with it)
+            tuning.bug = traceback.format_exc()
+            return compiled._replace(status="invalid")
+
+    def _tell(self, tuning: _Tuning, choice: Choice, measurement: Measurement) -> None:
+        tried = tuning.search.tell(choice, measurement)
+        if tried is not None:
+            self._unkept += 1
+            self._conn.send(Ended(tuning.problem, tried))
+
+    def _fill(self) -> None:
+        """Keep the pool busy: with the current problem, then with what the next one will need in any case."""
+        limit = self._pace.depth(self._lookahead)
+        for tuning in (self._current, self._ahead):
+            while tuning is not None and self._pool.outstanding < self._lookahead:
+                choice = tuning.ask(limit if tuning is self._current else 0)
+                if choice is None:
+                    break
+                tag = (tuning.problem, choice, time.monotonic())
+                self._pool.submit(tag, choice.kernel, tuning.problem, choice.config, self._setup.device)
+        if (
+            self._ahead is None
+            and not self._wanting
+            and (self._current is None or self._current.dry or self._current.bug)
+        ):
+            self._wanting = True
+            self._conn.send(Want())
+
+
+def _with_resources(measurement: Measurement, compiled: Measurement) -> Measurement:
+    """Return a measurement that also says what the compiler and an earlier run found out."""
+    fields = ("error", "shared", "registers", "spills")
+    return measurement._replace(
+        **{name: getattr(compiled, name) for name in fields if getattr(measurement, name) is None}
+    )
+
+
+def _bug(problem: Problem, text: str) -> Failed:
+    return Failed(problem, "failed", text.strip().splitlines()[-1], text)
+
+
+def drive(conn: Connection, setup: Setup) -> None:
+    """Be a driver: the target of its process."""
+    if setup.gpu is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # predicting must not depend on what is plugged in
+    _Driver(conn, setup).run()

@@ -1,0 +1,92 @@
+"""Processes that never outlive the one that started them, and what is handed to them by name."""
+
+import ctypes
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+__all__ = ["Child", "Parts", "resolve", "start"]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Parts(NamedTuple):
+    """What a sweep is made of, as `module` or `module:attribute`; tests put a recorded landscape here."""
+
+    kernels: str = "tunedb.kernel"  # names(), load(name), source_hash(name)
+    compiler: str = "tunedb.compile:compile_candidate"
+    bench: str = "tunedb.measure.bench:Bench"
+    predictor: str = "tunedb.tune.predict:predict_us"
+    environment: str = "tunedb.measure.versions:environment"
+
+
+def resolve(text: str) -> Any:
+    """Return what a text such as `module:attribute` names."""
+    module, _, attribute = text.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+class Child(NamedTuple):
+    """A process and the pipe to it; reading raises EOFError once it has ended."""
+
+    conn: Connection
+    process: "subprocess.Popen[bytes]"
+
+    def kill(self) -> int:
+        """End it at once; return its exit status, negative for a signal."""
+        self.process.kill()
+        status = self.process.wait()
+        self.conn.close()
+        return status
+
+
+def start(target: Callable[..., None], *args: Any) -> Child:
+    """Call `target(conn, *args)` in a new interpreter that dies with this process.
+
+    A fresh interpreter, because a forked one would inherit locks of torch's threads and a CUDA context; and
+    not multiprocessing's, because that runs the caller's script again. Ctrl-C is held back meanwhile, so
+    that a child that is still importing never answers to it.
+    """
+    ours, theirs = Pipe()
+    code = f"from tunedb.tune.workers import _main; _main({theirs.fileno()}, {os.getpid()})"
+    # Triton reads TRITON_INTERPRET when it is imported: a child compiles for real GPUs.
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(  # noqa: S603 (this interpreter, on our own code)
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        theirs.close()
+    ours.send((target, args))
+    return Child(ours, process)
+
+
+def _main(descriptor: int, parent: int) -> None:
+    """Be a child: leave Ctrl-C to the parent, die with it, and do what it asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (AttributeError, OSError):
+        pass  # not Linux: the closed pipe ends it, a little later
+    else:
+        if os.getppid() != parent:
+            return  # the parent died before the request was made
+    conn = Connection(descriptor)
+    try:
+        target, args = conn.recv()
+        target(conn, *args)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone
