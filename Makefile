@@ -27,6 +27,9 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	rm -rf out/lint && mkdir -p out/lint
+	$(BIN)/python -c "from setuptools import setup; setup()" -q build_py --build-lib out/lint
+	cd out/lint && PYTHONPATH=. $(abspath $(BIN))/lint-imports --no-cache --no-logo $(abspath pyproject.toml)
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tunedb.arguments import AXIS_SIZES
 from tunedb.problem import Problem
 
 __all__ = ["describe", "micros", "table"]
@@ -18,7 +19,7 @@ def describe(problem: Problem) -> str:
         f"{problem.op} {problem.dtype}{precision} {problem.layout} x {shape(problem.input_shape)} w {shape(problem.weight_shape)}"
     ]
     lead = 3 - problem.rank
-    for name, usual in (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
+    for name, usual in AXIS_SIZES.items():
         sizes = getattr(problem, name)[lead:]
         if set(sizes) != {usual}:
             parts.append(f"{name} {shape(sizes)}")

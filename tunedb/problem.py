@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from tunedb.arguments import AXIS_SIZES, names
 from tunedb.errors import ProblemError
 
 __all__ = [
@@ -131,11 +132,7 @@ class Problem(NamedTuple):
     def torch_sizes(self) -> dict[str, Any]:
         """Stride, padding and the like by name, as torch's function of that operation takes them."""
         lead = slice(3 - self.rank, None)
-        sizes: dict[str, Any] = {
-            name: getattr(self, name)[lead] for name in ("stride", "padding", "dilation")
-        }
-        if self.transposed:
-            sizes["output_padding"] = self.output_padding[lead]
+        sizes = {name: getattr(self, name)[lead] for name in names(self.op) if name in AXIS_SIZES}
         return {**sizes, "groups": self.groups}
 
     @property

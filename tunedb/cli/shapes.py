@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from tunedb.arguments import AXIS_SIZES
 from tunedb.errors import ProblemError
 from tunedb.problem import OPS, checked, is_transposed, rank
 from tunedb.suite import Entry
@@ -44,8 +45,7 @@ def entry_from_shapes(
     if channels != c_in:
         raise ProblemError(f"{rule} must be the channels of x, but got x {x}, w {w}, groups {groups}.")
     lists = {
-        name: _per_axis(name, options.get(name, default), axes)
-        for name, default in (("stride", "1"), ("padding", "0"), ("output_padding", "0"), ("dilation", "1"))
+        name: _per_axis(name, options.get(name, str(default)), axes) for name, default in AXIS_SIZES.items()
     }
     entry = Entry(
         id=f"{op} {x} {w}", line=0, op=op, n=n, c_in=c_in, spatial_in=tuple(extents), c_out=c_out,

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tunedb.arguments import bound
 from tunedb.describe import describe, micros
 from tunedb.device import Device, by_slug, current, floor_us
 from tunedb.dispatch.lookup import Answer, answer
 from tunedb.dispatch.normalise import normalised
 from tunedb.distance import work
 from tunedb.errors import DeviceError, ProblemError
-from tunedb.problem import OPS, Problem, is_transposed
+from tunedb.problem import OPS, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,27 +105,10 @@ def explain(
     """
     if op not in OPS:
         raise ProblemError(f"op must be one of {', '.join(OPS)}, but got {op!r}.")
-    names: tuple[str, ...] = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
-    if not is_transposed(op):
-        names = ("bias", "stride", "padding", "dilation", "groups")
-    given: dict[str, Any] = {
-        "bias": None,
-        "stride": 1,
-        "padding": 0,
-        "output_padding": 0,
-        "groups": 1,
-        "dilation": 1,
-    }
-    positional = dict(zip(names, args, strict=False))
-    if twice := positional.keys() & kwargs.keys():
-        raise ProblemError(
-            f"an argument must be given once, but got {', '.join(sorted(twice))} by position and by name."
-        )
-    given |= positional | kwargs
-    if len(args) > len(names) or set(given) != {*names, "output_padding"}:
-        raise ProblemError(
-            f"a {op} takes {', '.join(names)} after input and weight, but got {len(args)} arguments and {', '.join(kwargs) or 'no names'}."
-        )
+    try:
+        given = bound(op, args, kwargs)
+    except TypeError as error:
+        raise ProblemError(str(error)) from error
     call = normalised(
         op, input, weight, given["bias"], given["stride"], given["padding"], given["output_padding"],
         given["groups"], given["dilation"],
