@@ -28,10 +28,17 @@ def test_describe(problem):
 
 @pytest.mark.parametrize(
     ("us", "text"),
-    [(0.00132, "0.00132 us"), (3.456, "3.46 us"), (12.34, "12.3 us"), (123456.78, "123456.8 us")],
+    [
+        (None, "-"),
+        (0.00132, "0.00132 us"),
+        (3.456, "3.46 us"),
+        (12.34, "12.3 us"),
+        (12345.0, "12.35 ms"),
+        (123456.78, "123.46 ms"),
+    ],
 )
 def test_micros(us, text):
-    """Times keep three digits, and a tenth where that is more."""
+    """Times have three digits or a tenth, and the unit that is read at a glance; an unknown one is a dash."""
     assert micros(us) == text
 
 

@@ -28,8 +28,12 @@ def describe(problem: Problem) -> str:
     return " ".join([*parts, *(["bias"] if problem.bias else [])])
 
 
-def micros(us: float) -> str:
-    """Return microseconds with a tenth, or with three digits where that says too little."""
+def micros(us: float | None) -> str:
+    """Return a time: three digits below 10 us, a tenth below 1000 us, milliseconds from there; "-" for none."""
+    if us is None:
+        return "-"
+    if us >= 1000:
+        return f"{us / 1000:.2f} ms"
     return f"{us:.1f} us" if us >= 10 else f"{us:.3g} us"
 
 

@@ -28,10 +28,10 @@ def swept(monkeypatch):
     """What the sweep was called with; it finds nothing, quickly."""
     calls = []
 
-    def sweep(problems, **options):
-        calls.append({"problems": problems, **options})
+    def sweep(problems, settings, **options):
+        calls.append({"problems": problems, **settings._asdict(), **options})
         states = dict.fromkeys(problems, "done")
-        return Summary({}, states, {}, {}, options["labels"], 0, Counter(), 0.0, len(options["gpus"]), "")
+        return Summary({}, states, {}, {}, options["labels"], 0, Counter(), 0.0, len(settings.gpus), "")
 
     monkeypatch.setattr(tunedb.tune.sweep, "sweep", sweep)
     return calls
@@ -110,7 +110,7 @@ def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
     monkeypatch.setattr(
         tunedb.tune.sweep,
         "sweep",
-        lambda problems, **_: Summary(
+        lambda problems, _, **__: Summary(
             {}, dict.fromkeys(problems, "failed"), {}, {}, {}, 0, Counter(), 0.0, 0, ""
         ),
     )
@@ -192,7 +192,7 @@ def test_unusable_database(run, swept, tmp_path, record):
 def test_history_that_cannot_be_opened(run, monkeypatch, tmp_path):
     """A search history that cannot be opened ends with its message and status 1."""
 
-    def sweep(problems, **options):
+    def sweep(*_, **__):
         raise StorageError("the search history must be a journal file.")
 
     monkeypatch.setattr(tunedb.tune.sweep, "sweep", sweep)

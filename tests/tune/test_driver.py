@@ -9,13 +9,16 @@ from fake_sweep import LIMITS, PARTS, executed
 from tunedb.device import by_slug
 from tunedb.record import Measurement
 from tunedb.tune.driver import Ended, Finished, Job, Kept, Setup, Want, _Tuning, drive
+from tunedb.tune.settings import Settings
 from tunedb.tune.workers import start
 
 DEVICE = by_slug("h200")
 
 
 def tuning(kernels=landscape, trials=40):
-    setup = Setup(DEVICE, gpu=0, workers=1, parts=None, limits=None)  # the search needs no more of it
+    setup = Setup(
+        gpu=0, workers=1, settings=Settings(DEVICE, "measured", trials, "", Path())
+    )  # the search needs no more of it
     return _Tuning(Job(landscape.problem("conv2d"), trials, (), ()), setup, kernels)
 
 
@@ -76,7 +79,11 @@ def started(tmp_path, monkeypatch):
 
     def started(parts=PARTS):
         limits = LIMITS._replace(compile_s=30.0)  # a compilation here may wait for trials
-        children.append(start(drive, Setup(DEVICE, 0, 1, parts, limits)))
+        children.append(
+            start(
+                drive, Setup(0, 1, Settings(DEVICE, "measured", 10, "", Path(), parts=parts, limits=limits))
+            )
+        )
         return children[-1]
 
     yield started

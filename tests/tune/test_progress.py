@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tunedb.record import Measurement, Record
-from tunedb.tune.progress import LiveProgress, PlainProgress, Summary, clock, micros, progress_for
+from tunedb.tune.progress import LiveProgress, PlainProgress, Summary, clock, progress_for
 from tunedb.tune.search import Tried
 
 PROBLEM, OTHER = landscape.problem("conv2d"), landscape.problem("conv1d")
@@ -83,9 +83,3 @@ def test_no_terminal_means_plain_lines():
 def test_clock(seconds, text):
     """Seconds are shown as minutes, or hours from one on."""
     assert clock(seconds) == text
-
-
-@pytest.mark.parametrize(("us", "text"), [(None, "-"), (12.34, "12.3 us"), (12345.0, "12.35 ms")])
-def test_micros(us, text):
-    """Microseconds are shown in the unit that is read at a glance."""
-    assert micros(us) == text

@@ -14,7 +14,8 @@ from tunedb.tune.driver import Finished
 from tunedb.tune.journal import History
 from tunedb.tune.progress import Progress
 from tunedb.tune.search import Tried
-from tunedb.tune.state import Ledger
+from tunedb.tune.settings import Settings
+from tunedb.tune.state import SweepState
 from tunedb.tune.workers import Parts
 
 SMALL, LARGE = landscape.problem("conv2d", in_w=32, n=1), landscape.problem("conv2d", in_w=256, n=1)
@@ -31,11 +32,11 @@ class Recorder(Progress):
         self.notes.append(text)
 
 
-def ledger(folder, provenance="measured", progress=None, trials=40):
-    return Ledger(
-        {SMALL: "small", LARGE: "large"}, device=by_slug("h200"), provenance=provenance, trials=trials,
-        storage=str(folder / "history"), db=folder / "answers.sqlite", parts=PARTS, progress=progress or Progress(),
-    )  # fmt: skip
+def opened(folder, provenance="measured", progress=None, trials=40):
+    settings = Settings(
+        by_slug("h200"), provenance, trials, str(folder / "history"), folder / "answers.sqlite", parts=PARTS
+    )
+    return SweepState({SMALL: "small", LARGE: "large"}, settings, progress or Progress())
 
 
 def final(problem, *finalists, aten_us=50.0):
@@ -48,16 +49,16 @@ def final(problem, *finalists, aten_us=50.0):
 
 def test_the_longest_problem_comes_first(tmp_path):
     """Problems are handed out by their floor, and each once."""
-    with ledger(tmp_path) as book:
-        assert [book.take().problem, book.take().problem, book.take()] == [LARGE, SMALL, None]
-        assert not book.settled
+    with opened(tmp_path) as state:
+        assert [state.take().problem, state.take().problem, state.take()] == [LARGE, SMALL, None]
+        assert not state.settled
 
 
 def test_a_winner_is_stored_and_hints_at_the_next(tmp_path):
     """The record is in the database at once, and the next problem is told of the winner."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
         record = Database(tmp_path / "answers.sqlite").record(LARGE, "h200")
         assert (record.config, record.time_us, record.aten_us, record.error, record.trials) == (
             CONFIG,
@@ -66,40 +67,40 @@ def test_a_winner_is_stored_and_hints_at_the_next(tmp_path):
             2e-4,
             40,
         )
-        assert [choice.config for choice in book.take().hints] == [CONFIG]
-        assert len(book.summary(gpus=1, ended="").records) == 1
+        assert [choice.config for choice in state.take().hints] == [CONFIG]
+        assert len(state.summary(gpus=1, ended="").records) == 1
 
 
 def test_ties_agree_with_earlier_winners(tmp_path):
     """Inside the spread the config that won before wins again."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
-        book.take()
-        book.finish(0, final(SMALL, (OTHER, 5.0, 0.1), (CONFIG, 5.02, 0.1)))
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1), (OTHER, 12.0, 0.1)))
+        state.take()
+        state.finish(0, final(SMALL, (OTHER, 5.0, 0.1), (CONFIG, 5.02, 0.1)))
         assert Database(tmp_path / "answers.sqlite").record(SMALL, "h200").config == CONFIG
-        assert book.settled
+        assert state.settled
 
 
 def test_a_predicted_record_never_replaces_a_measured_one(tmp_path):
     """The database keeps the measured record, the sweep says so, and the problem is done."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
     progress = Recorder()
-    with ledger(tmp_path, "predicted", progress) as book:
-        book.take()
-        book.finish(0, final(LARGE, (OTHER, 1.0, 0.0))._replace(aten=None, aten_us=None, aten_error=None))
+    with opened(tmp_path, "predicted", progress) as state:
+        state.take()
+        state.finish(0, final(LARGE, (OTHER, 1.0, 0.0))._replace(aten=None, aten_us=None, aten_error=None))
     assert Database(tmp_path / "answers.sqlite").record(LARGE, "h200").config == CONFIG
     assert any("keeps its better record" in note for note in progress.notes)
 
 
 def test_results_survive_as_json(tmp_path):
     """A record and its finalists come back from JSON as they were."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
-        record = book.summary(gpus=1, ended="").records[LARGE]
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+        record = state.summary(gpus=1, ended="").records[LARGE]
     (result,) = History(str(tmp_path / "history")).results("h200", "measured")
     assert from_result(json.loads(json.dumps(result)))[0] == record
     assert to_result(*from_result(result)) == result
@@ -107,22 +108,22 @@ def test_results_survive_as_json(tmp_path):
 
 def test_a_failure_is_tried_again_by_the_next_sweep(tmp_path):
     """A failed problem ends its sweep with the cause; a later sweep begins it anew."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.fail(0, LARGE, "failed", "out of memory")
-        book.take()
-        book.hand_back(SMALL)
-        assert book.take().problem == SMALL
-        assert book.summary(gpus=1, ended="").causes == {LARGE: "out of memory"}
-        book.hand_back(SMALL)
+    with opened(tmp_path) as state:
+        state.take()
+        state.fail(0, LARGE, "failed", "out of memory")
+        state.take()
+        state.hand_back(SMALL)
+        assert state.take().problem == SMALL
+        assert state.summary(gpus=1, ended="").causes == {LARGE: "out of memory"}
+        state.hand_back(SMALL)
     time.sleep(0.01)
-    with ledger(tmp_path) as book:
-        assert {book.take().problem, book.take().problem} == {LARGE, SMALL}
+    with opened(tmp_path) as state:
+        assert {state.take().problem, state.take().problem} == {LARGE, SMALL}
 
 
 def test_another_sweeps_problem_is_left_alone_until_it_ends(tmp_path):
     """What a live sweep works on is not taken; its answer is taken over when it is there."""
-    with ledger(tmp_path) as mine, ledger(tmp_path) as theirs:
+    with opened(tmp_path) as mine, opened(tmp_path) as theirs:
         theirs._owner = "elsewhere:1:2"
         assert theirs.take().problem == LARGE
         assert mine.take().problem == SMALL
@@ -137,18 +138,18 @@ def test_another_sweeps_problem_is_left_alone_until_it_ends(tmp_path):
 def test_a_folder_is_no_database(tmp_path):
     """A database that cannot be opened ends the sweep before it begins."""
     (tmp_path / "answers.sqlite").mkdir()
-    with pytest.raises(DatabaseError, match="folder"), ledger(tmp_path):
+    with pytest.raises(DatabaseError, match="folder"), opened(tmp_path):
         pass
 
 
 def test_results_of_other_devices_are_no_hints(tmp_path):
     """Winners are learnt from earlier sweeps of the same device and provenance only."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
-    with ledger(tmp_path, "predicted") as book:
-        assert book.take().hints == []
-    with ledger(tmp_path, trials=80) as book:
-        assert [choice.config for choice in book.take().hints] == [CONFIG]
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+    with opened(tmp_path, "predicted") as state:
+        assert state.take().hints == []
+    with opened(tmp_path, trials=80) as state:
+        assert [choice.config for choice in state.take().hints] == [CONFIG]
     with Store(tmp_path / "answers.sqlite"):
         pass

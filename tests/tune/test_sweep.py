@@ -16,6 +16,7 @@ from tunedb.errors import DatabaseError
 from tunedb.store.read import Database
 from tunedb.tune.journal import History
 from tunedb.tune.progress import Progress
+from tunedb.tune.settings import Settings
 from tunedb.tune.sweep import sweep
 
 
@@ -33,10 +34,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("LANDSCAPE_LOG", str(tmp_path / "log"))
 
     def run(problems, trials=20, db="answers.sqlite", provenance="measured", **options):
-        return sweep(
-            problems, device=options.pop("device", DEVICE), provenance=provenance, trials=trials, storage=str(tmp_path / "history.journal"),
-            db=tmp_path / db, workers=1, parts=PARTS, limits=LIMITS, **options,
+        told = {name: options.pop(name) for name in ("labels", "progress") if name in options}
+        settings = Settings(
+            options.pop("device", DEVICE), provenance, trials, str(tmp_path / "history.journal"), tmp_path / db,
+            workers=1, parts=options.pop("parts", PARTS), limits=options.pop("limits", LIMITS), **options,
         )  # fmt: skip
+        return sweep(problems, settings, **told)
 
     run.folder = tmp_path
     return run
@@ -156,12 +159,13 @@ sys.path.insert(0, {tests!r})
 import landscape
 from fake_sweep import DEVICE, LIMITS, PARTS
 from tunedb.tune.progress import PlainProgress
+from tunedb.tune.settings import Settings
 from tunedb.tune.sweep import sweep
 
 if __name__ == "__main__":
     problems = [landscape.problem("conv2d", in_w=width, n=40) for width in (16, 32)]
-    summary = sweep(problems, device=DEVICE, provenance="measured", trials=15, storage="history.journal",
-        db=Path("answers.sqlite"), workers=1, parts=PARTS, limits=LIMITS, progress=PlainProgress(sys.stdout))
+    settings = Settings(DEVICE, "measured", 15, "history.journal", Path("answers.sqlite"), workers=1, parts=PARTS, limits=LIMITS)
+    summary = sweep(problems, settings, progress=PlainProgress(sys.stdout))
     sys.exit(0 if summary.complete else 3)
 """
 PROBLEMS = [landscape.problem("conv2d", in_w=width, n=40) for width in (16, 32)]

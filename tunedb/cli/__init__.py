@@ -76,6 +76,7 @@ def sweep(
     from tunedb.store.files import user_file
     from tunedb.tune.progress import progress_for
     from tunedb.tune.selection import add_suites, history_beside, select, target
+    from tunedb.tune.settings import Settings
     from tunedb.tune.sweep import sweep
 
     chosen = select(
@@ -84,10 +85,10 @@ def sweep(
     goal, path = target(device, gpus), db or user_file()
     for file in filter(None, (path, triton_db)):
         add_suites(file, chosen.suites)
-    summary = sweep(
-        chosen.problems, labels=chosen.labels, device=goal.device, provenance=goal.provenance, gpus=goal.gpus,
-        trials=trials, deadline_s=deadline_s, storage=storage or history_beside(path), db=path, triton_db=triton_db, progress=progress_for(),
+    settings = Settings(
+        goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s
     )  # fmt: skip
+    summary = sweep(chosen.problems, settings, labels=chosen.labels, progress=progress_for())
     sys.exit(0 if summary.complete else 1)
 
 

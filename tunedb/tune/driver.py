@@ -16,6 +16,7 @@ from tunedb.tune.compile_pool import Bug, CompilePool
 from tunedb.tune.gpu_process import BenchError, Limits, PrepareError, Runner
 from tunedb.tune.lookahead import Pace
 from tunedb.tune.search import Search, Tried
+from tunedb.tune.settings import Settings
 from tunedb.tune.space import Choice, searched
 from tunedb.tune.workers import Parts, resolve
 
@@ -32,11 +33,21 @@ _SPARE = 8
 class Setup(NamedTuple):
     """What a driver needs to know once; `gpu` is None where times are predicted."""
 
-    device: Device
     gpu: int | None
-    workers: int
-    parts: Parts
-    limits: Limits
+    workers: int  # compile processes
+    settings: Settings
+
+    @property
+    def device(self) -> Device:
+        return self.settings.device
+
+    @property
+    def parts(self) -> Parts:
+        return self.settings.parts
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
 
 
 class Job(NamedTuple):

@@ -169,12 +169,12 @@ class Past:
             state = self.state
             if state.answers(trials) or not state.free(time.time()):
                 return False
-            self.beat(owner)
+            self.heartbeat(owner)
         if self._claims is None:
             time.sleep(_SETTLE_S)
         return self.state.owner == owner
 
-    def beat(self, owner: str) -> None:
+    def heartbeat(self, owner: str) -> None:
         """Show that the owner is alive and at work on the problem."""
         self._set(State("running", owner, time.time()))
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TextIO
 
+from tunedb.describe import micros
 from tunedb.problem import Problem
 from tunedb.record import Record
 from tunedb.tune.search import Tried
@@ -257,13 +258,6 @@ def progress_for(stream: TextIO | None = None) -> Progress:
     from rich.console import Console
 
     return LiveProgress(Console(file=stream))
-
-
-def micros(us: float | None) -> str:
-    """Return microseconds in a unit that a person reads at a glance."""
-    if us is None:
-        return "-"
-    return f"{us:.1f} us" if us < 1000 else f"{us / 1000:.2f} ms"
 
 
 def clock(seconds: float) -> str:

@@ -1,14 +1,13 @@
-"""What is to do, who does it and what came of it: the coordinator's one writer of history and database."""
+"""The state of a sweep: which problems wait, run or are done. The one writer of its history and databases."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tunedb.device import Device, floor_us
+from tunedb.device import floor_us
 from tunedb.problem import Problem
 from tunedb.record import Measurement, Record
 from tunedb.store.read import Database
@@ -19,11 +18,12 @@ from tunedb.tune.driver import Finished, Job
 from tunedb.tune.journal import History, Past, owner, study_name
 from tunedb.tune.progress import Progress, Summary
 from tunedb.tune.search import Tried
+from tunedb.tune.settings import Settings
 from tunedb.tune.space import Choice, Space, searched
 from tunedb.tune.warm_start import nearest
-from tunedb.tune.workers import Parts, resolve
+from tunedb.tune.workers import resolve
 
-__all__ = ["Ledger"]
+__all__ = ["SweepState"]
 
 _DETAIL = 200  # characters of a finalist's detail that the database keeps
 
@@ -33,34 +33,28 @@ class _Entry(NamedTuple):
     past: Past
 
 
-class Ledger:
+class SweepState:
     """The state of every problem of a sweep. Open it as a context manager."""
 
     def __init__(
         self,
         labels: Mapping[Problem, str],
-        *,
-        device: Device,
-        provenance: str,
-        trials: int,
-        storage: str,
-        db: Path,
-        triton_db: Path | None = None,
-        parts: Parts,
+        settings: Settings,
         progress: Progress,
     ) -> None:
         self.labels = labels
-        self._device = device
-        self._provenance = provenance
-        self._trials = trials
+        self._predictor = settings.parts.predictor
+        self._device = settings.device
+        self._provenance = settings.provenance
+        self._trials = settings.trials
         self._progress = progress
-        self._kernels = resolve(parts.kernels)
+        self._kernels = resolve(settings.parts.kernels)
         self._began = time.monotonic()
         self._since = time.time()
         self._owner = owner()
-        self._history = History(storage)
-        self._store = Store(db)
-        self._triton_store = None if triton_db is None else Store(triton_db)
+        self._history = History(settings.storage)
+        self._store = Store(settings.db)
+        self._triton_store = None if settings.triton_db is None else Store(settings.triton_db)
         self._entries: dict[Problem, _Entry] = {}
         self._states = dict.fromkeys(labels, "waiting")
         self._records: dict[Problem, Record] = {}
@@ -71,7 +65,6 @@ class Ledger:
         self._ended: Counter[Problem] = Counter()
         self._failures: Counter[str] = Counter()
         self._count = 0
-        self._predictor = parts.predictor
 
     def __enter__(self) -> Self:
         self._learn()
@@ -181,10 +174,10 @@ class Ledger:
         while self._queue:
             self._failed(None, self._queue.pop(0), "failed", cause)
 
-    def beat(self, problems: Iterable[Problem]) -> None:
+    def heartbeat(self, problems: Iterable[Problem]) -> None:
         """Show other sweeps that these problems are being worked on."""
         for problem in problems:
-            self._entries[problem].past.beat(self._owner)
+            self._entries[problem].past.heartbeat(self._owner)
 
     def look_elsewhere(self) -> None:
         """See what became of problems that another sweep has; those of a dead one wait again."""
