@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunedb.distance import between_kin, between_layers, difference, kind, work
+from tunedb.distance import between_layers, between_neighbours, difference, kind, work
 from tunedb.problem import Problem
 
 PROBLEM = Problem(
@@ -47,7 +47,7 @@ SIZES = st.builds(
 @given(SIZES, SIZES, SIZES)
 def test_distances_are_metric(a, b, c):
     """A distance is 0 from a problem to itself, the same both ways, and no shorter by a detour."""
-    for far in (between_layers, between_kin):
+    for far in (between_layers, between_neighbours):
         assert far(a, a) == 0
         assert far(a, b) == far(b, a) >= 0
         assert far(a, c) <= far(a, b) + far(b, c) + 1e-9
@@ -70,19 +70,21 @@ def test_between_layers(change, distance):
     assert between_layers(PROBLEM, PROBLEM._replace(**change)) == pytest.approx(distance)
 
 
-def test_between_kin_counts_channels_and_taps():
+def test_between_neighbours_counts_channels_and_taps():
     """Between layers, each doubling of channels a group counts too, and of kernel elements twice."""
     other = PROBLEM._replace(c_in=64, c_out=32, k_h=6, padding_h=2, in_h=33)
     assert work(other) == work(PROBLEM)
-    assert between_kin(PROBLEM, other) == pytest.approx(4.0)
+    assert between_neighbours(PROBLEM, other) == pytest.approx(4.0)
 
 
-def test_between_kin_counts_steps_and_groups():
+def test_between_neighbours_counts_steps_and_groups():
     """Strides, dilations and the number of groups count, apart from the work that they change."""
     for change, steps in (({"stride_h": 4}, 2.0), ({"dilation_w": 2}, 1.0), ({"groups": 2, "c_in": 64}, 1.0)):
         other = PROBLEM._replace(**change)
         channels = abs(log2(other.c_out / other.groups) - log2(PROBLEM.c_out))
-        assert between_kin(PROBLEM, other) == pytest.approx(between_layers(PROBLEM, other) + steps + channels)
+        assert between_neighbours(PROBLEM, other) == pytest.approx(
+            between_layers(PROBLEM, other) + steps + channels
+        )
 
 
 def test_kind():

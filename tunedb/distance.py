@@ -4,7 +4,7 @@ from math import log2
 
 from tunedb.problem import Problem
 
-__all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_kin", "between_layers", "difference", "kind", "work"]
+__all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_layers", "between_neighbours", "difference", "kind", "work"]
 
 LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
 # Beyond 16 times in all, a win somewhere says too little about here: docs/experiments.md, sixth round.
@@ -26,7 +26,7 @@ def between_layers(a: Problem, b: Problem) -> float:
     return abs(log2(work(a)) - log2(work(b))) + _octaves(a.in_w, b.in_w)
 
 
-def between_kin(a: Problem, b: Problem) -> float:
+def between_neighbours(a: Problem, b: Problem) -> float:
     """Return the distance of two problems of the same class, in doublings.
 
     between_layers, plus |log2| of the ratios of c_in/groups, c_out/groups, groups, strides and dilations, and twice that of

@@ -83,7 +83,7 @@ def _answer(
     if (plan is None or not _identical(plan.sizes, sizes)) and not _integral(sizes):
         return torch_answer()
     if plan is None:
-        plan = plans.made(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
+        plan = plans.make_plan(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
         if len(_plans) >= PLANS_LIMIT:
             _plans.clear()
         _plans[key] = plan

@@ -21,12 +21,12 @@ def tensors(op, n=2, c=(4, 6), extent=7, k=3, groups=1, dtype=torch.float32):
 
 
 class Planner:
-    """Stands in for plans.made: a plan that gives zeros, and a list of what was asked for."""
+    """Stands in for plans.make_plan: a plan that gives zeros, and a list of what was asked for."""
 
     def __init__(self):
         self.asked, self.ran = [], 0
 
-    def made(self, op, *tensors_and_sizes):
+    def make_plan(self, op, *tensors_and_sizes):
         self.asked.append((op, tensors_and_sizes[3:]))
         return Plan(self.run, 0, "a test's", tensors_and_sizes[3:])
 
@@ -39,7 +39,7 @@ class Planner:
 def planner(monkeypatch):
     found = Planner()
     monkeypatch.setattr(ops, "_plans", {})
-    monkeypatch.setattr(plans, "made", found.made)
+    monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(ops, "_device_index", None)
     return found
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from tunedb.device import by_slug
 from tunedb.dispatch import lookup, plans
 from tunedb.dispatch.lookup import Answer
-from tunedb.dispatch.plans import Plan, made
+from tunedb.dispatch.plans import Plan, make_plan
 from tunedb.errors import TunedbWarning
 from tunedb.kernel import load
 
@@ -57,14 +57,14 @@ def gpu(monkeypatch):
 
 def test_cpu_is_torchs():
     """Off the GPU torch answers, without a lookup."""
-    assert made("conv1d", torch.zeros(1, 2, 5), torch.zeros(3, 2, 3), None, *DEFAULTS) == Plan(None, -1, "torch answers on cpu", DEFAULTS)  # fmt: skip
-    assert "meta" in made("conv1d", torch.zeros(1, 2, 5, device="meta"), torch.zeros(3, 2, 3), None, *DEFAULTS).why  # fmt: skip
+    assert make_plan("conv1d", torch.zeros(1, 2, 5), torch.zeros(3, 2, 3), None, *DEFAULTS) == Plan(None, -1, "torch answers on cpu", DEFAULTS)  # fmt: skip
+    assert "meta" in make_plan("conv1d", torch.zeros(1, 2, 5, device="meta"), torch.zeros(3, 2, 3), None, *DEFAULTS).why  # fmt: skip
 
 
 def test_a_recorded_kernel_is_loaded(gpu):
     """The problem of the call is looked up for the tensors' GPU, and its kernel is loaded there."""
     x, weight, bias = tensors((2, 4, 9, 8), (4, 6, 3, 3), (6,))
-    plan = made("conv_transpose2d", x, weight, bias, 2, 1, 1, 1, 1)
+    plan = make_plan("conv_transpose2d", x, weight, bias, 2, 1, 1, 1, 1)
     ((problem, device),) = gpu.asked
     assert device is H200
     assert problem.input_shape == (2, 4, 9, 8)
@@ -77,7 +77,7 @@ def test_a_recorded_kernel_is_loaded(gpu):
 def test_aten_is_torch_itself(gpu):
     """Where aten is the answer there is nothing to run: torch's own function is called."""
     gpu.answer = Answer("exact", "aten", None, None, "aten won.")
-    assert made("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS) == Plan(
+    assert make_plan("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS) == Plan(
         None, 1, "aten won.", DEFAULTS
     )
     assert not gpu.loaded
@@ -96,7 +96,7 @@ def test_aten_is_torch_itself(gpu):
 )
 def test_calls_without_a_problem(gpu, shapes, sizes, why):
     """Empty tensors and wrong arguments raise nothing here: torch answers, and nothing is looked up."""
-    plan = made("conv1d", *tensors(*shapes), None, *sizes)
+    plan = make_plan("conv1d", *tensors(*shapes), None, *sizes)
     assert plan.run is None
     assert why in plan.why
     assert not gpu.asked
@@ -104,7 +104,7 @@ def test_calls_without_a_problem(gpu, shapes, sizes, why):
 
 def test_unsupported_dtype(gpu):
     """A dtype that no kernel has is torch's."""
-    plan = made("conv1d", *tensors((1, 2, 5), (3, 2, 3), dtype=torch.float64), None, *DEFAULTS)
+    plan = make_plan("conv1d", *tensors((1, 2, 5), (3, 2, 3), dtype=torch.float64), None, *DEFAULTS)
     assert plan.run is None
     assert "not for float64" in plan.why
 
@@ -112,7 +112,7 @@ def test_unsupported_dtype(gpu):
 def test_other_vendors_are_torchs(gpu, monkeypatch):
     """A GPU that torch drives without CUDA is torch's."""
     monkeypatch.setattr(plans, "_emulated", lambda: True)
-    assert made("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS).run is None
+    assert make_plan("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS).run is None
     assert not gpu.asked
 
 
@@ -124,7 +124,7 @@ def test_a_kernel_that_does_not_load(gpu, monkeypatch):
 
     monkeypatch.setattr(plans, "_loaded", fails)
     with pytest.warns(TunedbWarning, match="kernel cannot run on h200 and torch answers instead: PTX is of another time. Sweep"):  # fmt: skip
-        plan = made("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS)
+        plan = make_plan("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS)
     assert plan.run is None
     assert plan.device_index == 1
     assert "failed to load: PTX is of another time" in plan.why
@@ -156,7 +156,7 @@ def test_inputs_as_they_come(gpu, form):
     axes = int(op[-2])
     (weight,) = tensors((4, 6, *(4, 2, 3)[:axes]) if "transpose" in op else (6, 4, *(4, 2, 3)[:axes]))
     x = shaped(plain(x)).as_subclass(OnGpu)
-    plan = made(op, x, weight, bias, 1, padding, 0, 1, 1)
+    plan = make_plan(op, x, weight, bias, 1, padding, 0, 1, 1)
     seen = []
     ((_, problem, _),) = gpu.loaded
     real = load("aten").plan(problem, (), None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain", "explain_problem"]
 
 
-# In these tiers the record is a reason only: it says nothing about the time of what will run.
+# In these tiers the record only explains the choice: its time is not that of the kernel that will run.
 _REASONS = ("default", "aten")
 
 

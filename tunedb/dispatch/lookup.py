@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tunedb.describe import micros
 from tunedb.device import CATALOGUE, Device, gpu_of
-from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_kin, between_layers, difference, kind
+from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_layers, between_neighbours, difference, kind
 from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
 from tunedb.problem import Problem
@@ -16,7 +16,7 @@ from tunedb.store.read import Database
 __all__ = ["TIERS", "Answer", "answer", "databases", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
-WIN = 1.5  # times faster than aten that a kin must have been before what won there is run untimed
+WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
 
 
 class Answer(NamedTuple):
@@ -41,13 +41,13 @@ def answer(problem: Problem, device: Device) -> Answer:
     exact: a fresh record of this problem on this device.
     near: the nearest record of the same layer on this device within LAYER_LIMIT doublings (between_layers);
     where no fresh one can be used, a stale one of this problem or of a near one.
-    other-device: the same from other devices' files, those of the same compute capability first. What was measured
-    with an older generation's code ("h200-sm89") is no evidence for any other device: torch ran the GPU's own there.
+    other-device: the same from other devices' files, those of the same compute capability first. Records measured with
+    an older generation's code ("h200-sm89") answer for no other device: torch ran the GPU's own code beside them.
     default: what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
-    A record that is only predicted knows nothing of torch's own time: where torch won the same problem when it was
-    measured on another device, that answers in its place.
+    A predicted record does not know torch's time: where torch won the same problem when it was measured on another
+    device, torch answers.
     Raises nothing for what files hold: at most one TunedbWarning a file.
     """
     own = opened(device.slug)
@@ -150,13 +150,13 @@ def _elsewhere_instead(
 
 
 def _default(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
-    kin = [
-        (between_kin(problem, known), place, known)
+    neighbours = [
+        (between_neighbours(problem, known), place, known)
         for place, file in enumerate(files)
         for known in _measured(file, problem, device)
         if kind(known) == kind(problem)
     ]
-    for far, place, known in sorted(kin):
+    for far, place, known in sorted(neighbours):
         record = _record(files[place], known, device) if far <= CLASS_LIMIT else None
         if record is None or record.aten_us is None or is_stale(record.kernel, record.kernel_hash):
             continue
@@ -176,7 +176,7 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
 def _default_of(
     record: Record, problem: Problem, device: Device, file: Database, which: str
 ) -> Answer | None:
-    """Return the kin's config, which fits sizes like these better than a default one: see docs/experiments.md."""
+    """Return the neighbour's config: it fits similar sizes better than the kernel's default (docs/experiments.md, sixth round)."""
     found = _use(record, problem, device, file)
     if found is not None:
         reason = f"{which} ({_times(record)}), so its config answers, untimed for this problem."
@@ -216,7 +216,7 @@ def _use(record: Record, problem: Problem, device: Device, file: Database) -> _U
         kernel = load(record.kernel)
         stale = is_stale(record.kernel, record.kernel_hash)
         config = config_from_json(kernel, record.config)
-        # `valid` is written for configs of the space: what a file holds may be any number.
+        # `valid` expects configs of the space; a file may hold any number, so it may fail in any way.
         why = (
             kernel.valid(problem, config, device)
             if problem.op in kernel.OPS
@@ -225,7 +225,9 @@ def _use(record: Record, problem: Problem, device: Device, file: Database) -> _U
     except ImportError:
         return None  # Triton is missing: torch answers
     except ConfigError as error:
-        if not is_stale(record.kernel, record.kernel_hash):  # other fields are what one expects of older code
+        if not is_stale(
+            record.kernel, record.kernel_hash
+        ):  # older code may have had other fields: no reason to complain
             file.reject(str(error))
         return None
     except (ArithmeticError, KernelError, LookupError, TypeError, ValueError) as error:

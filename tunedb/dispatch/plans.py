@@ -13,7 +13,7 @@ from tunedb.kernel import Run, load
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Plan", "clear", "made"]
+__all__ = ["Plan", "clear", "make_plan"]
 
 
 class Plan(NamedTuple):
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     sizes: tuple[Any, ...]  # the very objects that the plan was made for
 
 
-def made(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
+def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
     """Return the plan for a call: normalise, look the answer up, compile it, load it.
 
     Never raises for wrong arguments, for what a database holds or for a kernel that the GPU refuses: torch

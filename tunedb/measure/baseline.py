@@ -1,4 +1,4 @@
-"""What every candidate is held against: a problem's tensors, torch's own convolution of them, and float64."""
+"""What every candidate is compared with: torch's own convolution of the same tensors, and a float64 reference."""
 
 import gc
 import math
@@ -46,8 +46,8 @@ class Yardstick:
         self.problem = problem
         self._place = clock.place
         self.tensors = make_tensors(problem, clock.place)
-        # Torch keeps one cuDNN plan for both modes, whichever came first, by shapes, layouts and alignments
-        # up to 32 bytes: in the mode that came second it would only repeat the other's choice.
+        # Torch caches cuDNN plans by shapes, layouts and alignment (up to 32 bytes), not by mode: on the same tensors
+        # the second mode would reuse the plan of the first. So each mode gets a weight of its own alignment.
         other = self.tensors._replace(weight=_aligned_to_16(self.tensors.weight))
         self._of_mode = {True: self.tensors, False: other}
         self._part = choose_part(problem)
@@ -71,7 +71,7 @@ class Yardstick:
 
     @property
     def torch_tensors(self) -> Tensors:
-        """The same tensors, as torch has them in that mode: its plans know them by their alignment."""
+        """The same tensors with the alignment that belongs to that mode's cuDNN plan."""
         return self._of_mode[self._searched]
 
     def torch_in_mode(self, searched: bool) -> "Callable[[], Tensor]":

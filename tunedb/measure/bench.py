@@ -1,7 +1,7 @@
 """The bench: one problem's tensors on one GPU, and candidates verified and timed on them.
 
-What a candidate allocates is gone after its trial. Its machine code (tens of kilobytes) stays loaded until the
-process ends: Triton has no way to unload it.
+A candidate's memory is freed after its trial. Its machine code (tens of kilobytes) stays loaded until the process
+ends, because Triton cannot unload it.
 """
 
 import gc
@@ -27,7 +27,7 @@ __all__ = ["Bench", "PoisonedError", "environment"]
 
 Launcher = Callable[..., Callable[..., None]]
 
-HOPELESS = 4.0  # times the best so far: one repetition is enough to know
+HOPELESS = 4.0  # times slower than the best so far: such a candidate is timed once
 FINAL_US = 400e3  # of the final, all candidates together
 FINAL_ROUNDS = (7, 40)
 
@@ -181,7 +181,7 @@ class Bench:
             return None
         if not self._clock.alive():
             raise PoisonedError(f"the CUDA context is lost: {one_line(str(error))}") from error
-        # It refused the launch and goes on: a grid, a block or shared memory beyond what it has.
+        # The context still works: the GPU only refused a launch that asks for more threads, blocks or shared memory than it has.
         return Measurement("out-of-resources", detail=one_line(str(error)))
 
     def _check_nothing_left(self, kernel: str, config: str) -> None:

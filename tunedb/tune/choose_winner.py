@@ -1,4 +1,4 @@
-"""Which finalist wins: the fastest, unless the difference lies inside the spread or torch is as good."""
+"""Which finalist wins: the fastest, unless the difference is within the spread or torch is as fast."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -38,7 +38,7 @@ def winner(finalists: Sequence[Tried], aten: Measurement | None, wins: Mapping[C
 def without_aten(
     record: Record, finalists: Sequence[Tried], wins: Mapping[Choice, int], source_hash: Callable[[str], str]
 ) -> Record | None:
-    """Return what a record would be had torch's own kernel only been a yardstick in its final.
+    """Return the record that the same final gives when torch's own kernel may not win.
 
     None where no finalist has a time.
     """

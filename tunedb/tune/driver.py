@@ -25,8 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 FINALISTS = 4
-# Choices asked for beyond the trials of a search. Of some configs the assembler unrolls the whole loop, for ten seconds
-# and more; a GPU that waited for the last of them stood still for a quarter of the time.
+# Choices compiled beyond the trials of a search. For some configs the assembler unrolls the whole loop, which takes ten
+# seconds and more; waiting for the last of them left a GPU idle for a quarter of the time.
 _SPARE = 8
 
 
@@ -103,12 +103,12 @@ class Failed(NamedTuple):
 
 
 class _Tuning:
-    """One problem under way: its search, and the candidates that were compiled, or could not be, and are to be told."""
+    """One problem being tuned: its search, and the compilations that ended and whose outcome the search has not seen yet."""
 
     def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
         self.ready: deque[tuple[Choice, Measurement]] = deque()
-        self.dry = False  # the search had nothing more to ask when it was last asked
+        self.dry = False  # the search had no further choice when it was last asked
         self.bug = ""
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
@@ -118,7 +118,7 @@ class _Tuning:
             self.dry = True
 
     def ask(self, limit: int) -> Choice | None:
-        """Return the next choice to compile; one that rests on results only if fewer than `limit` are under way."""
+        """Return the next choice to compile. One that depends on earlier results is given only while fewer than `limit` are in flight."""
         if self.bug or (not self.search.seeded and self.search.pending >= limit):
             return None
         choice = self.search.ask()
@@ -246,7 +246,7 @@ class _Driver:
                 tuning.bug = outcome.traceback
             elif outcome.status == "ok":
                 tuning.ready.append((choice, outcome))
-            else:  # told before the next trial, not while one is under way, lest a search end with one too many
+            else:  # seen before the next trial starts: seen during one, it could complete the search and make that trial one too many
                 tuning.ready.appendleft((choice, outcome))
 
     def _outcome(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
@@ -274,7 +274,7 @@ class _Driver:
             self._conn.send(Ended(tuning.problem, tried))
 
     def _fill(self) -> None:
-        """Keep the pool busy: with the current problem, then with what the next one will need in any case."""
+        """Keep the compile pool busy: with the current problem first, then with choices of the next one that need no results."""
         limit = self._pace.depth(self._lookahead)
         for tuning in (self._current, self._ahead):
             while tuning is not None and self._pool.outstanding < self._lookahead:
@@ -293,7 +293,7 @@ class _Driver:
 
 
 def _with_resources(measurement: Measurement, compiled: Measurement) -> Measurement:
-    """Return a measurement that also says what the compiler and an earlier run found out."""
+    """Return a measurement, its gaps filled with what the compiler and an earlier run found."""
     fields = ("error", "shared", "registers", "spills")
     return measurement._replace(
         **{name: getattr(compiled, name) for name in fields if getattr(measurement, name) is None}
@@ -305,7 +305,9 @@ def _bug(problem: Problem, text: str) -> Failed:
 
 
 def drive(conn: Connection, setup: Setup) -> None:
-    """Be a driver: the target of its process."""
+    """Run a driver: the entry point of its process."""
     if setup.gpu is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # predicting must not depend on what is plugged in
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            ""  # a prediction must not depend on the GPU that happens to be here
+        )
     _Driver(conn, setup).run()

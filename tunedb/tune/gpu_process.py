@@ -1,4 +1,4 @@
-"""The one process that may use a GPU, and what to do when it crashes or hangs."""
+"""The one process that uses a GPU, and what happens when it crashes or hangs."""
 
 import os
 import time

@@ -1,18 +1,19 @@
-"""How many candidates a driver keeps under way between the compile pool and the GPU."""
+"""How many candidates a driver keeps in flight between the compile pool and the GPU."""
 
 import math
 
 __all__ = ["Pace"]
 
-# Compiled candidates that should wait for the GPU: enough that it is never idle, and no more, because the later
-# the search is asked, the more results it has seen.
+# Compiled candidates that should wait for the GPU: enough to keep it busy, and no more, because a search that is
+# asked later has seen more results.
 _READY = 3
 
 
 class Pace:
-    """How many candidates must be under way for the GPU never to wait: by Little's law, from what is measured.
+    """How many candidates must be in flight so that the GPU never waits: Little's law, with measured times.
 
-    Compile times have a long tail: a few slow candidates would hold all places if the average counted.
+    The slowest recent compilation counts, not the average: compile times have a long tail, and a few slow
+    candidates would otherwise occupy all compile processes.
     """
 
     def __init__(self) -> None:

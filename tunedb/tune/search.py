@@ -14,19 +14,17 @@ from tunedb.tune.space import Choice, Space, Value, is_ordered
 
 __all__ = ["Policy", "Search", "Tried"]
 
-# Asks that may come back invalid or known before a random config is taken; an ask costs up to 10 ms.
+# Suggestions of TPE that may be invalid or already tried before a random config is taken; each costs up to 10 ms.
 _PATIENCE = 4
 
 
 class Policy(NamedTuple):
-    """How a search divides its trials; scripts/compare_samplers.py holds others against these on landscapes."""
+    """How a search divides its trials; scripts/compare_samplers.py compares other values on recorded landscapes."""
 
-    startup: int = 10  # finished trials before TPE and steps have anything to say: Optuna's own default
-    steps: float = (
-        0.5  # part of the asks after that which step from one of the best trials; the others are TPE's
-    )
-    leaders: int = 1  # best trials that steps are taken from; why no more: docs/samplers.md
-    covering: float = 1 / 3  # part of the trials, at most, that first try each value of each field once
+    startup: int = 10  # finished trials before TPE and steps are used: Optuna's own default
+    steps: float = 0.5  # share of later choices that step from one of the best trials; TPE makes the others
+    leaders: int = 1  # how many of the best trials steps start from; docs/samplers.md says why one
+    covering: float = 1 / 3  # largest share of the trials spent on trying each value of each field once
 
 
 _POLICY = Policy()
@@ -76,12 +74,11 @@ class _Axis(NamedTuple):
 
 
 class Search:
-    """Asks for configs and is told what came of them; never the same config twice.
+    """Suggests configs and takes their results; it never suggests the same config twice.
 
     `past` are trials of an earlier sweep: they count. `hints` are winners of similar problems.
-    A space with no more valid configs than `trials` is tried whole. In a larger one up to `spare` choices are asked for
-    beyond `trials`, and the search is finished when `trials` are told: the last ones that are slow to compile are not
-    waited for.
+    A space with no more valid configs than `trials` is tried whole. In a larger one up to `spare` more choices are
+    given out, and the search is finished after `trials` results: it does not wait for the slowest compilations.
     """
 
     def __init__(
@@ -206,7 +203,7 @@ class Search:
     def _improved(self) -> Choice | None:
         """Take a step from one of the best trials, as often as the policy says.
 
-        Such an alternation found better configs in 40 and 100 trials than TPE alone or steps alone.
+        Alternating the two found better configs in 40 and in 100 trials than TPE alone or steps alone.
         """
         best = self.best(self._policy.leaders)
         if len(self.tried) < self._policy.startup or not best or self._rng.random() < 1 - self._policy.steps:
@@ -228,7 +225,7 @@ class Search:
     def _sampled(self) -> Choice | None:
         assert self._study is not None
         if len(self.tried) < self._policy.startup:
-            return None  # a random valid config says more than a random one that may be invalid
+            return None  # until then TPE is random too, and may suggest invalid configs; _random gives valid ones
         from optuna.trial import TrialState
 
         for _ in range(_PATIENCE):

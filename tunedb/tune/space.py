@@ -16,10 +16,10 @@ __all__ = ["Choice", "Space", "Value", "is_ordered", "searched"]
 
 Value = int | str
 
-# Configs looked at to learn whether a space is small; `valid` costs microseconds.
+# A space of more configs is not enumerated; `valid` costs microseconds a config.
 _ENUMERATED = 20_000
 _DRAWS = 400  # random configs tried before a space counts as used up
-_STEPS = 30  # random neighbours looked at before a config counts as surrounded
+_STEPS = 30  # random neighbours tried before a step from a config is given up
 
 
 class Choice(NamedTuple):
@@ -144,7 +144,7 @@ class Space:
     def covering(self, rng: random.Random, start: Sequence[Choice], limit: int) -> list[Choice]:
         """Return valid choices that, with those of `start`, try each value of each field at least once.
 
-        Greedy over random choices, then by pinning what they missed; at most `limit`.
+        Greedy over random choices; then each value that they missed is drawn for; at most `limit`.
         """
         missing = {
             (name, field, value)

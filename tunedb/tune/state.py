@@ -253,7 +253,7 @@ class SweepState:
         return {choice: count for (op, choice), count in self._wins.items() if op == problem.op}
 
     def _learn(self) -> None:
-        """Take the winners of earlier sweeps as hints: of any kernel's code, for what was good often still is."""
+        """Use the winners of earlier sweeps as hints, whatever the version of their kernel: they often still win."""
         for result in self._history.results(self._device.slug, self._provenance):
             record, _ = from_result(result)
             if record.kernel != ATEN.kernel:

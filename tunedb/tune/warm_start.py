@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tunedb.distance import between_kin
+from tunedb.distance import between_neighbours
 from tunedb.problem import Problem
 from tunedb.tune.space import Choice
 
@@ -23,4 +23,4 @@ def _distance(one: Problem, other: Problem) -> float:
     names = sum(
         3.0 for field in ("op", "precision", "layout") if getattr(one, field) != getattr(other, field)
     )
-    return names + between_kin(one, other)
+    return names + between_neighbours(one, other)

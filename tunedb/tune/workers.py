@@ -1,4 +1,4 @@
-"""Processes that never outlive the one that started them, and what is handed to them by name."""
+"""Child processes that die with their parent, and the parts of a sweep, which they get by name."""
 
 import ctypes
 import importlib
@@ -75,7 +75,7 @@ def start(target: Callable[..., None], *args: Any) -> Child:
 
 
 def _main(descriptor: int, parent: int) -> None:
-    """Be a child: leave Ctrl-C to the parent, die with it, and do what it asks."""
+    """Run a child: leave Ctrl-C to the parent, die with it, and call what it sends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
