@@ -52,7 +52,7 @@ def main() -> int:
 
     if not torch.cuda.is_available():
         sys.exit("check_dispatch needs a CUDA GPU, but torch sees none: run it where the database was made.")
-    records = chosen(arguments.db, arguments.device, arguments.suite)
+    records = chosen(arguments)
     if not records and arguments.suite:
         sys.exit(
             f"every problem of {arguments.suite} has a record for {arguments.device}: check without --suite."
@@ -80,6 +80,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--db", type=Path, help="the database (default: the one shipped for the device)")
     parser.add_argument("--suite", help="a shipped suite or a file: its problems without a record")
     parser.add_argument("--device", default="h200", help="slug of the GPU (default: %(default)s)")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N of the problems, evenly spread")
     parser.add_argument("--gpus", default="0", help="all, or indices as in 0,1 (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=540.0, help="start no problem after that (default: %(default)s)"
@@ -89,8 +90,15 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def chosen(db: Path | None, slug: str, suite: str | None = None) -> list[Any]:
-    """Return the device's records, or what of a suite has none, in the same order in every process."""
+def chosen(arguments: argparse.Namespace) -> list[Any]:
+    """Return what to check, in the same order in every process."""
+    found = candidates(arguments.db, arguments.device, arguments.suite)
+    count = min(arguments.sample or len(found), len(found))
+    return [found[position * len(found) // count] for position in range(count)]
+
+
+def candidates(db: Path | None, slug: str, suite: str | None = None) -> list[Any]:
+    """Return the device's records, or the problems of a suite that have none."""
     from tunedb.store.files import shipped_files
     from tunedb.store.read import Database
 
@@ -131,7 +139,7 @@ def work(arguments: argparse.Namespace, indices: list[int]) -> int:
     """Check records one after another and answer each: the child's side."""
     from tunedb.measure.timing import GpuClock
 
-    records = chosen(arguments.db, arguments.device, arguments.suite)
+    records = chosen(arguments)
     names = titles(records)
     clock = GpuClock(0)
     for index in indices:

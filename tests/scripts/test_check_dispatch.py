@@ -105,7 +105,7 @@ def test_a_suite_is_checked_where_it_has_no_record(script, record, tmp_path):
     known = record._replace(problem=entry.problem("float32", "tf32", "channels_first"), device="h200")
     with Store(tmp_path / "some.sqlite") as store:
         store.put(known, [])
-    found = script.chosen(tmp_path / "some.sqlite", "h200", "kernelbench")
+    found = script.candidates(tmp_path / "some.sqlite", "h200", "kernelbench")
     problems = {one.problem for one in found}
     assert known.problem not in problems
     assert known.problem._replace(dtype="float16", precision="ieee") in problems
@@ -214,3 +214,14 @@ def test_without_a_gpu_it_says_so(script, monkeypatch):
     monkeypatch.setattr("sys.argv", ["check_dispatch.py"])
     with pytest.raises(SystemExit, match="needs a CUDA GPU"):
         script.main()
+
+
+def test_a_sample_is_spread_over_the_records(script, monkeypatch):
+    """--sample takes that many problems, evenly spread, or all where there are fewer."""
+    monkeypatch.setattr(script, "candidates", lambda *_: list(range(10)))
+
+    def found(*words):
+        return script.chosen(script.parsed(words))
+
+    assert found("--sample", "4") == [0, 2, 5, 7]
+    assert found() == found("--sample", "99") == list(range(10))
