@@ -8,7 +8,8 @@ from fake_sweep import LIMITS, PARTS, executed
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement
-from tunedb.tune.driver import Ended, Finished, Job, Kept, Setup, Want, _Tuning, drive
+from tunedb.tune.driver import _Tuning, drive
+from tunedb.tune.messages import Ended, Finished, Job, Kept, Setup, Want
 from tunedb.tune.settings import Settings
 from tunedb.tune.workers import start
 

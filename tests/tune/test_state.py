@@ -10,8 +10,8 @@ from tunedb.record import Measurement
 from tunedb.store.read import Database
 from tunedb.store.rows import from_result, to_result
 from tunedb.store.write import Store
-from tunedb.tune.driver import Finished
 from tunedb.tune.journal import History
+from tunedb.tune.messages import Finished
 from tunedb.tune.progress import Progress
 from tunedb.tune.search import Tried
 from tunedb.tune.settings import Settings

@@ -5,101 +5,25 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any
 
-from tunedb.device import Device
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.tune.compile_pool import Bug, CompilePool
-from tunedb.tune.gpu_process import BenchError, Limits, PrepareError, Runner
+from tunedb.tune.gpu_process import BenchError, PrepareError, Runner
 from tunedb.tune.lookahead import Pace
-from tunedb.tune.search import Search, Tried
-from tunedb.tune.settings import Settings
+from tunedb.tune.messages import Baseline, Began, Ended, Failed, Finished, Job, Kept, Setup, Want
+from tunedb.tune.search import Search
 from tunedb.tune.space import Choice, searched
-from tunedb.tune.workers import Parts, resolve
+from tunedb.tune.workers import resolve
 
-__all__ = [
-    "FINALISTS", "Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want", "drive",
-]  # fmt: skip
+__all__ = ["FINALISTS", "drive"]
 
 FINALISTS = 4
 # Choices compiled beyond the trials of a search. For some configs the assembler unrolls the whole loop, which takes ten
 # seconds and more; waiting for the last of them left a GPU idle for a quarter of the time.
 _SPARE = 8
-
-
-class Setup(NamedTuple):
-    """What a driver needs to know once; `gpu` is None where times are predicted."""
-
-    gpu: int | None
-    workers: int  # compile processes
-    settings: Settings
-
-    @property
-    def device(self) -> Device:
-        return self.settings.device
-
-    @property
-    def parts(self) -> Parts:
-        return self.settings.parts
-
-    @property
-    def limits(self) -> Limits:
-        return self.settings.limits
-
-
-class Job(NamedTuple):
-    """One problem to search. `past` are its trials of earlier sweeps, which count."""
-
-    problem: Problem
-    trials: int
-    past: Sequence[Tried]
-    hints: Sequence[Choice]
-
-
-class Kept(NamedTuple):
-    """The coordinator has written an Ended to the history."""
-
-
-class Want(NamedTuple):
-    """The driver has room for one more job."""
-
-
-class Began(NamedTuple):
-    problem: Problem
-
-
-class Baseline(NamedTuple):
-    problem: Problem
-    aten_us: float | None
-
-
-class Ended(NamedTuple):
-    problem: Problem
-    tried: Tried
-
-
-class Finished(NamedTuple):
-    """The final pass is over; `aten` and the finalists come from the same run."""
-
-    problem: Problem
-    trials: int
-    finalists: Sequence[Tried]
-    aten: Measurement | None
-    aten_us: float | None
-    aten_error: float | None
-    environment: dict[str, str]
-
-
-class Failed(NamedTuple):
-    """The problem ended without an answer; `bug` is a traceback where the code is to blame, not the GPU."""
-
-    problem: Problem
-    state: str
-    cause: str
-    bug: str = ""
 
 
 class _Tuning:

@@ -14,8 +14,8 @@ from tunedb.store.read import Database
 from tunedb.store.rows import Candidate, from_result, to_result
 from tunedb.store.write import Store
 from tunedb.tune.choose_winner import ATEN, winner, without_aten
-from tunedb.tune.driver import Finished, Job
 from tunedb.tune.journal import History, Past, owner, study_name
+from tunedb.tune.messages import Finished, Job
 from tunedb.tune.progress import Progress, Summary
 from tunedb.tune.search import Tried
 from tunedb.tune.settings import Settings

@@ -10,7 +10,8 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from tunedb.problem import Problem
-from tunedb.tune import driver
+from tunedb.tune import messages
+from tunedb.tune.driver import drive
 from tunedb.tune.journal import sizes
 from tunedb.tune.progress import Progress, Summary
 from tunedb.tune.settings import Settings
@@ -56,7 +57,7 @@ def sweep(
 class _Worker:
     """A driver as the coordinator sees it."""
 
-    def __init__(self, slot: int, setup: driver.Setup) -> None:
+    def __init__(self, slot: int, setup: messages.Setup) -> None:
         self.slot = slot
         self.setup = setup
         self.wants = False
@@ -66,9 +67,9 @@ class _Worker:
 
     def start(self) -> None:
         self.wants = False
-        self.child = start(driver.drive, self.setup)
+        self.child = start(drive, self.setup)
 
-    def tell(self, message: driver.Job | driver.Kept | None) -> None:
+    def tell(self, message: messages.Job | messages.Kept | None) -> None:
         with contextlib.suppress(OSError):  # it has died: the closed pipe says so when it is read
             self.child.conn.send(message)
 
@@ -85,7 +86,7 @@ class _Workers:
         self.ended = ""
         slots = [] if state.settled else settings.slots
         self._workers = [
-            _Worker(slot, driver.Setup(gpu, settings.workers or _compilers(len(slots), gpu), settings))
+            _Worker(slot, messages.Setup(gpu, settings.workers or _compilers(len(slots), gpu), settings))
             for slot, gpu in enumerate(slots)
         ]
 
@@ -143,21 +144,21 @@ class _Workers:
 
     def _hear(self, worker: _Worker, message: Any) -> None:
         match message:
-            case driver.Want():
+            case messages.Want():
                 worker.wants = True
-            case driver.Began(problem):
+            case messages.Began(problem):
                 self._progress.started(worker.slot, self._state.labels[problem], self._state.ended(problem))
-            case driver.Baseline(_, aten_us):
+            case messages.Baseline(_, aten_us):
                 self._progress.baseline(worker.slot, aten_us)
-            case driver.Ended(problem, tried):
+            case messages.Ended(problem, tried):
                 worker.deaths = 0
                 self._state.append(problem, tried)
-                worker.tell(driver.Kept())
+                worker.tell(messages.Kept())
                 self._progress.trial(worker.slot, self._state.labels[problem], tried)
-            case driver.Finished(problem):
+            case messages.Finished(problem):
                 worker.jobs.remove(problem)
                 self._state.finish(worker.slot, message)
-            case driver.Failed(problem, state, cause, bug):
+            case messages.Failed(problem, state, cause, bug):
                 worker.jobs.remove(problem)
                 self._state.fail(worker.slot, problem, state, cause, bug)
 
