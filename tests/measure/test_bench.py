@@ -1,12 +1,10 @@
 """The bench's logic on the CPU: what is verified, what is timed, and what a failure is called."""
 
 import math
-import types
-from typing import NamedTuple
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
+from fake_bench import CONFIG, PROBLEM, Clock, Config, exact
 
 from tunedb import launch
 from tunedb.device import as_arch, by_slug, current
@@ -14,96 +12,6 @@ from tunedb.kernel import config_to_json, load
 from tunedb.measure import baseline
 from tunedb.measure import bench as bench_module
 from tunedb.measure.reference import Part
-from tunedb.measure.timing import WallClock
-from tunedb.problem import Problem
-
-PROBLEM = Problem(
-    "conv_transpose2d", "float32", "ieee", "channels_first", 3, 16, 8, 2, 1,
-    *(1, 9, 11), *(1, 3, 3), *(1, 2, 2), *(0, 1, 1), *(0, 1, 0), *(1, 1, 1),
-)  # fmt: skip
-
-
-class Config(NamedTuple):
-    SIZE: int
-    num_warps: int
-
-
-CONFIG = config_to_json(Config(64, 4))
-
-
-def exact(x, weight, bias, out):
-    lead = PROBLEM
-    result = F.conv_transpose2d(
-        x.double(),
-        weight.double(),
-        bias.double(),
-        lead.stride[1:],
-        lead.padding[1:],
-        lead.output_padding[1:],
-        lead.groups,
-    )
-    return out.copy_(result)
-
-
-class Clock(WallClock):
-    """Counts its repetitions and can lose its context or its memory."""
-
-    lost = False
-    bytes = 1000
-
-    def __init__(self):
-        super().__init__(by_slug("h200"))
-        self.repetitions = []
-
-    def times_us(self, calls, rounds):
-        self.repetitions.append((len(calls), rounds))
-        return super().times_us(calls, rounds)
-
-    def allocated(self):
-        return self.bytes
-
-    def alive(self):
-        return not self.lost
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small problems on two busy cores spend their time on waking threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def kernels(monkeypatch):
-    """Install a kernel for each name of the dict; its value is its `run`."""
-    runs = {"good": exact}
-    real = bench_module.load
-
-    def module(name):
-        if name == "aten":
-            return real(name)
-        return types.SimpleNamespace(
-            Config=Config,
-            valid=lambda _problem, config, _device: "SIZE must not be 7" if config.SIZE == 7 else "",
-            plan=lambda _problem, _config, launcher: launcher(runs[name]),
-        )
-
-    monkeypatch.setattr(bench_module, "load", module)
-    return runs
-
-
-@pytest.fixture
-def bench(clock, kernels):
-    made = bench_module.Bench(PROBLEM, 0, clock=clock, launcher=lambda run: run)
-    yield made
-    made.close()
 
 
 def test_torch_is_measured_when_a_problem_is_set_up(bench):
@@ -201,90 +109,6 @@ def test_the_same_tensors_every_time(clock, kernels):
         torch.equal(a, b) for a, b in zip(first._yardstick.tensors, second._yardstick.tensors, strict=True)
     )
     assert first.aten_error == second.aten_error
-
-
-def raising(error):
-    def run(x, weight, bias, out):
-        raise error
-
-    return run
-
-
-def out_of_shared_memory():
-    from triton.runtime.errors import OutOfResources
-
-    return OutOfResources(300000, 232448, "shared memory")
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "detail"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), "out-of-resources", "9 GiB"),
-        (out_of_shared_memory(), "out-of-resources", "232448"),
-        (RuntimeError("PassManager::run failed"), "compile-error", "PassManager"),
-        (RuntimeError("Triton Error [CUDA]: invalid argument"), "out-of-resources", "invalid argument"),
-    ],
-)
-def test_a_failure_that_the_gpu_survives_is_one_lost_trial(bench, kernels, error, status, detail):
-    """Memory, shared memory, compilation and a refused launch each cost one trial; the next one runs."""
-    kernels["bad"] = raising(error)
-    measured = bench.trial("bad", CONFIG)
-    assert measured.status == status
-    assert detail in measured.detail
-    assert bench.trial("good", CONFIG).status == "ok"
-
-
-@pytest.mark.parametrize("kind", [RuntimeError, torch.AcceleratorError])
-def test_a_lost_context_is_poisoned(bench, kernels, clock, kind):
-    """After an illegal access the context is lost: the process must end, and is told so."""
-    clock.lost = True
-    kernels["bad"] = raising(kind("CUDA error: an illegal memory access was encountered"))
-    with pytest.raises(bench_module.PoisonedError, match=r"CUDA context is lost.*illegal memory access"):
-        bench.trial("bad", CONFIG)
-
-
-@pytest.mark.parametrize(
-    "error", [TypeError("bad call"), KeyError("x"), RuntimeError("shapes do not match"), ZeroDivisionError()]
-)
-def test_errors_of_our_own_propagate(bench, kernels, error):
-    """A programming error is nobody's lost trial."""
-    kernels["bad"] = raising(error)
-    with pytest.raises(type(error)):
-        bench.trial("bad", CONFIG)
-
-
-@pytest.mark.parametrize("config", [config_to_json(Config(7, 4)), '{"SIZE": 7}', "nonsense"])
-def test_an_invalid_config_is_not_run(bench, kernels, config):
-    """What `valid` refuses, and what is not a config at all, never reaches the GPU."""
-    kernels["good"] = raising(AssertionError("run"))
-    assert bench.trial("good", config).status == "invalid"
-
-
-def test_a_trial_that_leaves_memory_behind_is_a_bug(bench, clock, kernels):
-    """Memory that outlives a trial is a programming error, named with its size."""
-
-    def leak(x, weight, bias, out):
-        clock.bytes = 1512
-        return exact(x, weight, bias, out)
-
-    kernels["leak"] = leak
-    with pytest.raises(AssertionError, match="512 bytes"):
-        bench.trial("leak", CONFIG)
-
-
-def test_packed_weights_are_dropped_after_a_trial(bench, kernels):
-    """A plan's packed weights do not wait for the garbage collector."""
-    cleared = []
-
-    def packing(x, weight, bias, out):
-        return exact(x, weight, bias, out)
-
-    packing.packer = types.SimpleNamespace(clear=lambda: cleared.append(1))
-    kernels["packing"] = packing
-    bench.trial("packing", CONFIG)
-    assert cleared == [1]
-    bench.final([("packing", CONFIG)])
-    assert cleared == [1, 1]
 
 
 def test_a_hopeless_candidate_is_timed_once(bench, kernels, clock):
