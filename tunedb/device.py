@@ -4,14 +4,14 @@ import functools
 import re
 from typing import NamedTuple
 
+from tunedb.device_catalogue import CARDS, Card, Generation, generation
 from tunedb.errors import DeviceError
 from tunedb.problem import Problem
 
-__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of"]
+__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of", "slug_of"]
 
-# Older generations whose code newer GPUs run too, with the bytes of shared memory that a block has there. Not sm90:
-# its wgmma exists on no other generation.
-ARCHES = {"sm80": 166912, "sm86": 101376, "sm89": 101376}
+# Older generations whose code newer GPUs run too. Not sm90: its wgmma exists on no other generation.
+ARCHES = ("sm80", "sm86", "sm89")
 
 
 class Device(NamedTuple):
@@ -46,16 +46,60 @@ class Device(NamedTuple):
         """The older generation whose code it runs, as Triton's option says it ("sm89"); None for its own."""
         return f"sm{self.capability}" if self.own_capability else None
 
+    @property
+    def code(self) -> Generation:
+        """What its code can use: an older generation's on a device of as_arch."""
+        return generation(self.capability)
 
-# The H200's ceilings were measured (copy 4.3 TB/s; 8192^3 matmul, random data: TF32 360, float16 657 to 790
-# TFLOP/s, of which 720 is the floor's convention); everything else is the vendor's datasheet.
-CATALOGUE = (
-    Device("4090", "NVIDIA GeForce RTX 4090", 89, 128, 101376, 102400, 48, 65536, 72 << 20, 1008e9, 82.6e12, 165.2e12, 82.6e12, measured=False),
-    Device("4080", "NVIDIA GeForce RTX 4080", 89, 76, 101376, 102400, 48, 65536, 64 << 20, 717e9, 48.7e12, 97.5e12, 48.7e12, measured=False),
-    Device("l40s", "NVIDIA L40S", 89, 142, 101376, 102400, 48, 65536, 96 << 20, 864e9, 183e12, 362e12, 91.6e12, measured=False),
-    Device("h100", "NVIDIA H100 80GB HBM3", 90, 132, 232448, 233472, 64, 65536, 50 << 20, 3350e9, 494e12, 989e12, 67e12, measured=False),
-    Device("h200", "NVIDIA H200", 90, 132, 232448, 233472, 64, 65536, 60 << 20, 4300e9, 360e12, 720e12, 67e12, measured=True),
-)  # fmt: skip
+    @property
+    def mma_sync(self) -> bool:
+        """Whether its code multiplies with Ampere's mma.sync."""
+        return self.code.mma_sync
+
+    @property
+    def wgmma(self) -> bool:
+        """Whether its code multiplies with Hopper's wgmma."""
+        return self.code.wgmma
+
+    @property
+    def tma(self) -> bool:
+        """Whether its code has the Tensor Memory Accelerator."""
+        return self.code.tma
+
+    @property
+    def all_stages_in_flight(self) -> bool:
+        """Whether a pipelined product holds a tile for every stage in shared memory; else for one fewer."""
+        return self.code.all_stages_in_flight
+
+    @property
+    def blocks_sm(self) -> int:
+        """The most blocks that an SM holds at a time.
+
+        The code's generation says it: a device of as_arch stands for the older GPU here, as in shared_block.
+        """
+        return self.code.blocks_sm
+
+    @property
+    def fp32_lanes_sm(self) -> int:
+        """Float32 multiply-adds that an SM of the GPU itself starts in a clock, whatever code it runs."""
+        return generation(self.own_capability or self.capability).fp32_lanes_sm
+
+    @property
+    def clock(self) -> float:
+        """The clock in Hz at which its SMs reach fp32_rate."""
+        return self.fp32_rate / (2 * self.fp32_lanes_sm * self.sm_count)
+
+
+def _device(card: Card) -> Device:
+    own = generation(card.capability)
+    return Device(
+        card.slug, card.name, card.capability, card.sm_count,
+        own.shared_block, own.shared_sm, own.warps_sm, own.registers_sm,
+        card.l2_bytes, card.bandwidth, card.tf32_rate, card.half_rate, card.fp32_rate, measured=card.measured,
+    )  # fmt: skip
+
+
+CATALOGUE = tuple(_device(card) for card in CARDS)
 
 
 def by_slug(slug: str) -> Device:
@@ -91,7 +135,7 @@ def as_arch(device: Device, arch: str) -> Device:
         slug=f"{device.slug}-{arch}",
         name=f"{device.name} (sm_{arch[2:]} code)",
         capability=int(arch[2:]),
-        shared_block=min(device.shared_block, ARCHES[arch]),
+        shared_block=min(device.shared_block, generation(int(arch[2:])).shared_block),
         own_capability=device.capability,
     )
 
@@ -108,6 +152,13 @@ def _present() -> Device | None:
     return current(0) if torch.cuda.is_available() and torch.version.cuda else None
 
 
+def slug_of(name: str) -> str:
+    """Return the slug that a GPU outside the catalogue has by the driver's name: "a100-pcie-40gb"."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("nvidia").replace("geforce rtx", "")).strip(
+        "-"
+    )
+
+
 @functools.cache
 def current(index: int) -> Device:
     """Return the GPU with that CUDA index.
@@ -121,17 +172,14 @@ def current(index: int) -> Device:
     for device in CATALOGUE:
         if device.name == facts.name:
             return device
-    slug = re.sub(
-        r"[^a-z0-9]+", "-", facts.name.lower().removeprefix("nvidia").replace("geforce rtx", "")
-    ).strip("-")
     capability = facts.major * 10 + facts.minor
     clock = getattr(facts, "clock_rate", 1_500_000) * 1e3  # Hz; the driver gives kHz
-    fp32 = facts.multi_processor_count * 128 * 2 * clock
+    fp32 = facts.multi_processor_count * generation(capability).fp32_lanes_sm * 2 * clock
     bandwidth = (
         2 * getattr(facts, "memory_clock_rate", 9_000_000) * 1e3 * getattr(facts, "memory_bus_width", 256) / 8
     )
     return Device(
-        slug, facts.name, capability, facts.multi_processor_count,
+        slug_of(facts.name), facts.name, capability, facts.multi_processor_count,
         getattr(facts, "shared_memory_per_block_optin", 49152), facts.shared_memory_per_multiprocessor,
         facts.max_threads_per_multi_processor // 32, getattr(facts, "regs_per_multiprocessor", 65536),
         facts.L2_cache_size, bandwidth, fp32, 2 * fp32, fp32, measured=False,

@@ -84,7 +84,7 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
         tiles = ((one, 0, 128, 256, 32, 1, 8, 2), (one, 1, 64, 64, 32, 1, 8, 5), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 128, 128, 32, 1, 8, 4))  # fmt: skip
     elif packing.strided:
         tiles = ((one, 1, 128, 128, 32, 1, 8, 4), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 256, 64, 16, 1, 4, 4), (one, 1, 64, 64, 64, 1, 8, 4))  # fmt: skip
-    elif device.capability < 90 and problem.dtype == "float32":
+    elif device.mma_sync and problem.dtype == "float32":
         tiles = ((wide, 1, 128, 128, 32, 1, 4, 3), (half, 1, 256, 64, 32, 1, 4, 3), (one, 0, 256, 64, 16, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 4), (one, 1, 128, 64, 32, 1, 4, 3))  # fmt: skip
     elif problem.dtype == "float32":
         tiles = ((wide, 1, 256, 128, 32, 1, 8, 4), (wide, 1, 128, 128, 32, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 5), (half, 1, 128, 64, 32, 1, 4, 3), (one, 0, 256, 64, 32, 1, 8, 5))  # fmt: skip

@@ -33,8 +33,8 @@ def tile_flaw(warps: int, positions: int, channels: int, depth: int, *, most: in
 
 def shared_flaw(problem: Problem, device: Device, num_stages: int, elements: int) -> str:
     """Return why the operands of a step, so many elements, do not fit as often as there are stages."""
-    # cp.async keeps stages - 1 tiles in flight; the wgmma pipeline of sm_90 keeps them all.
-    stages = num_stages if device.capability >= 90 else max(num_stages - 1, 1)
+    # With mma.sync a tile's buffer is free once it is read, so one fewer suffices; wgmma and tcgen05 read while the next arrive.
+    stages = num_stages if device.all_stages_in_flight else max(num_stages - 1, 1)
     shared = stages * elements * ITEM_BYTES[problem.dtype]
     if shared > device.shared_block:
         return (

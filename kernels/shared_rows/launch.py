@@ -95,7 +95,10 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def units_of(device: Device) -> tuple[str, ...]:
-    return {90: ("wgmma",), 80: ("mma",), 86: ("mma",), 89: ("mma",)}.get(device.capability, ())
+    if device.wgmma:
+        return ("wgmma",)
+    # Not consumer Blackwell, which has both mma.sync and TMA: the kernel was never tried there.
+    return ("mma",) if device.mma_sync and not device.tma else ()
 
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:

@@ -27,13 +27,13 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     item, rows = ITEM_BYTES[problem.dtype], spots(problem, packing)[1]
     columns = c_out * wide(packing)
     outputs = problem.n * prod(problem.out_extents)
-    whole = 64 if device.capability == 90 else 16  # rows of the smallest product
+    whole = 64 if device.wgmma else 16  # rows of the smallest product
     stacks = tuple(
         stack
         for stack in (1, 2, 4)
         if stack == 1 or (not packing.strided and dense(packing) and c_out * stack <= whole and stack <= rows)
     )
-    sizes = [size // item for size in (32, 64, 128) if size // item >= (8 if device.capability == 90 else 16)]
+    sizes = [size // item for size in (32, 64, 128) if size // item >= (8 if device.wgmma else 16)]
     useful = 2 * c_in if c_in > 4 else 4 * packing.width.taps + 12
     return {
         "UNIT": units_of(device),

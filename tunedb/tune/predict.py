@@ -4,7 +4,7 @@ It ranks candidates; its microseconds are rough. The launch is cut into waves of
 resident together, and each part of the GPU is given the time it needs (tritonBLAS, arXiv 2512.04226, ranks
 matrix products this way; the rest is arithmetic on the device's facts):
 
-    residency   min(warps, shared memory, registers, slots of an SM over what a program takes)
+    residency   min(warps, shared memory, registers, blocks of an SM over what a program takes)
     arithmetic  programs on an SM x flops / (rate / SMs), less where too few warps feed the unit
     L2          programs x bytes asked for and stored / (SMs x 20 bytes a clock)
     spills      programs on an SM x words written and read back each K-step / 64 bytes a clock
@@ -36,7 +36,6 @@ LOAD_S = 0.3e-6  # a load that hits L2
 L2_BYTES_PER_CLOCK = 20
 L1_BYTES_PER_CLOCK = 64  # of an SM, for spilled registers
 SECTOR = 32  # bytes: the least that a store moves
-SLOTS = {89: 24}  # resident blocks an SM; 32 elsewhere
 RESERVED_SHARED = 1024  # bytes of shared memory that the system takes of every block
 # Warps an SM that keep a unit busy: one a partition issues matrix products back to back; multiply-adds have
 # four cycles of latency on each of four partitions.
@@ -78,7 +77,6 @@ def modelled_us(
     """Return the model's microseconds from what a program does and takes."""
     resident = residency(signature.num_warps, resources, device)
     sm_rate = _rate(problem, work, device) / device.sm_count
-    clock = device.fp32_rate / (256 * device.sm_count)  # Hz: an SM does 128 multiply-adds in each
     # A spilled word is written and read again about once in every turn of the loop.
     spilled = 2 * (resources.spills or 0) * 32 * signature.num_warps * max(1, work.k_steps)
     # `stages` - 1 loads are in flight ahead of the one in use; without stages, the warps of a program still
@@ -89,8 +87,8 @@ def modelled_us(
     def wave_s(an_sm: int, together: int) -> float:
         busy = min(1.0, an_sm * signature.num_warps / BUSY_WARPS[work.unit])
         arithmetic = an_sm * work.flops / sm_rate / busy
-        l2 = together * (work.loaded + work.stored) / (L2_BYTES_PER_CLOCK * device.sm_count * clock)
-        return an_sm * spilled / (L1_BYTES_PER_CLOCK * clock) + max(arithmetic, l2, waiting)
+        l2 = together * (work.loaded + work.stored) / (L2_BYTES_PER_CLOCK * device.sm_count * device.clock)
+        return an_sm * spilled / (L1_BYTES_PER_CLOCK * device.clock) + max(arithmetic, l2, waiting)
 
     programs = math.prod(signature.grid)
     full, rest = divmod(programs, resident * device.sm_count)
@@ -106,7 +104,7 @@ def residency(num_warps: int, resources: Measurement, device: Device) -> int:
     limits = [
         device.warps_sm // num_warps,
         device.shared_sm // ((resources.shared or 0) + RESERVED_SHARED),
-        SLOTS.get(device.capability, 32),
+        device.blocks_sm,
     ]
     if resources.registers:
         # Handed out to a warp in units of 256, 8 a thread.
