@@ -253,7 +253,7 @@ def test_explain_errors(shelf):
     for args, kwargs, kind, message in (
         (("conv4d", x, weight), {}, ProblemError, "op must be one of conv1d, .* but got 'conv4d'"),
         (("conv2d", x, weight), {}, DeviceError, "device must be named for tensors on cpu, as in device='4090'"),
-        (("conv2d", x, weight), {"device": "9090"}, DeviceError, "device must be one of 4090, .* but got '9090'"),
+        (("conv2d", x, weight), {"device": "9090"}, DeviceError, "device must be one of 3090, .* but got '9090'"),
         (("conv2d", x, weight), {"device": "4090", "strides": 2}, ProblemError, "a conv2d takes bias, stride, padding, dilation, groups after input and weight, but got 0 arguments and strides"),
         (("conv2d", x, weight, bias, 1, 0, 1, 1, 1), {"device": "4090"}, ProblemError, "but got 6 arguments"),
         (("conv2d", x.double(), weight.double()), {"device": "4090"}, ProblemError, "torch answers this call itself: .*not for float64"),

@@ -126,7 +126,7 @@ def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
             ["--kernel", "conv1d", "--suite", "nothing"],
             "suite must be one of kernelbench, models or a JSON file",
         ),
-        (["--kernel", "conv1d", "--device", "voodoo"], "device must be one of 4090"),
+        (["--kernel", "conv1d", "--device", "voodoo"], "device must be one of 3090"),
         (["--kernel", "conv1d", "--dtype", "float64"], "dtype must be among"),
         (["--kernel", "conv1d", "--layout", "nhwc"], "layout must be among"),
         (["--kernel", "conv1d", "--precision", "fp8"], "--precision"),

@@ -66,6 +66,23 @@ def test_compiles(name, given, capability):
         assert found.registers is None or 0 < found.registers <= 255
 
 
+@pytest.mark.parametrize("slug", ["a100-sxm4-40gb", "3090", "4090", "h200", "b200", "5090"])
+def test_facts_of_a_generation_are_what_triton_compiles(slug):
+    """mma_sync and wgmma name the instruction of tl.dot; with all_stages_in_flight it takes a stage more than on a 4090."""
+    module, given, device = (
+        load("implicit_gemm"),
+        case("kb57")._replace(dtype="float16", precision="ieee"),
+        by_slug(slug),
+    )
+    configs = [module.default(given, device)._replace(num_stages=stages) for stages in (2, 3)]
+    two, three = (compiled(module.signature(given, config), device) for config in configs)
+    ada = compiled(module.signature(given, configs[0]), by_slug("4090")).metadata.shared
+    a_stage = three.metadata.shared - two.metadata.shared
+    assert a_stage > 0
+    assert (two.metadata.shared - ada >= a_stage) == device.all_stages_in_flight
+    assert ("mma.sync" in two.asm["ptx"], "wgmma" in two.asm["ptx"]) == (device.mma_sync, device.wgmma)
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_is_compiled(name):
     """No kernel escapes: each has a case of forward and of transposed operations, but for depthwise."""

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("triton")
 import triton
+from tunedb.kernels.shared.limits import shared_flaw
 
 from tunedb.device import CATALOGUE, by_slug
 from tunedb.kernel import Work, config_from_json, config_to_json, load, names
@@ -45,6 +46,25 @@ def drawn(module, given, device, seed=0, draws=400):
         if not module.valid(given, config, device):
             return config, count
     return None, draws
+
+
+@pytest.mark.parametrize(
+    ("slug", "units"),
+    [
+        ("a100-sxm4-80gb", ("mma",)), ("a10g", ("mma",)), ("4090", ("mma",)), ("h200-sm89", ("mma",)), ("h100-pcie", ("wgmma",)),
+        ("b200", None), ("5090", None),
+    ],
+)  # fmt: skip
+def test_shared_rows_refuses_a_gpu_whose_product_it_does_not_have(slug, units):
+    """It multiplies with wgmma or with mma.sync of compute capability 8, and applies to nothing on Blackwell."""
+    assert load("shared_rows").space(KB["kb57"], by_slug(slug)).get("UNIT") == units
+
+
+def test_a_stage_less_fits_where_not_all_are_in_flight():
+    """Stages that fill a block exactly on a 5090 fit there, and on a GPU with as much memory that holds them all they do not."""
+    elements = by_slug("5090").shared_block // 4 // 3
+    assert not shared_flaw(KB["kb57"], by_slug("5090"), 4, elements)
+    assert shared_flaw(KB["kb57"], by_slug("h200")._replace(shared_block=101376), 4, elements)
 
 
 def test_names():

@@ -124,6 +124,8 @@ def test_stages_hide_latency_of_a_small_grid():
         (4, 0, 32, "4090", 12),  # 48 warps
         (1, 0, 32, "4090", 24),  # slots
         (1, 0, 32, "h200", 32),
+        (1, 0, 32, "3090", 16),
+        (1, 0, 32, "5090", 24),
         (4, 49152, 64, "4090", 2),  # 100 KB of shared memory
         (8, 0, 128, "h200", 2),  # 65536 registers
         (8, 0, 129, "h200", 1),  # handed out in eights
@@ -137,6 +139,31 @@ def test_residency_is_the_scarcest_of_an_sms_resources(warps, shared, registers,
         predict.residency(warps, Measurement("ok", shared=shared, registers=registers), by_slug(slug))
         == resident
     )
+
+
+# Microseconds of three candidates, computed with the code before capabilities and lanes became fields of Device.
+PINNED = {
+    "4090": (2488.1153007263924, 148.3136507936508, 6200.547215496369),
+    "h200": (704.5960012417911, 96.56716417910448, 1395.3333333333337),
+    "h100": (561.925137487945, 96.56716417910448, 1054.070549277902),
+    "h200-sm89": (704.5960012417911, 80.80597014925372, 1395.3333333333337),
+    "l40s": (1188.1565425338963, 173.03259259259258, 2795.442622950819),
+}
+
+
+@pytest.mark.parametrize("slug", PINNED)
+def test_predicted_times_of_known_devices_stay(slug):
+    """A product that spills, small programs that fill the blocks of an SM, and loads bound by memory take what they took."""
+    tried = [
+        (Work(2 * 128 * 128 * 1152, "tensor", 200_000, 65536, 36), 4, 3, Measurement("ok", shared=65536, registers=255, spills=64)),
+        (Work(10**6, "fma", 10**4, 4096, 9), 1, 1, Measurement("ok", shared=0, registers=32, spills=0)),
+        (Work(10**8, "tensor", 10**6, 10**5, 100), 8, 4, Measurement("ok", shared=32768, registers=96, spills=None)),
+    ]  # fmt: skip
+    found = [
+        model(work, grid=(5000, 1, 1), num_warps=warps, num_stages=stages, needs=needs, device=by_slug(slug))
+        for work, warps, stages, needs in tried
+    ]
+    assert found == pytest.approx(PINNED[slug], rel=1e-12)
 
 
 def test_partial_waves_are_cheaper_than_full_ones():

@@ -132,7 +132,7 @@ def test_target(gpus, here, slug, wanted, expected):
 @pytest.mark.parametrize(
     ("here", "slug", "wanted", "message"),
     [
-        ((), "voodoo", "all", "device must be one of 4090, .* but got 'voodoo'"),
+        ((), "voodoo", "all", "device must be one of 3090, .* but got 'voodoo'"),
         ((), None, "0", "gpus must be all on a machine without a CUDA GPU, but got '0'"),
         (("h200",), None, "1", "gpus must be all or below 1, but got '1'"),
         (("h200",), None, "one", "gpus must be all or indices such as 0,1, but got 'one'"),
