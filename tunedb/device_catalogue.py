@@ -21,9 +21,7 @@ class Generation(NamedTuple):
     mma_sync: bool  # tl.dot becomes Ampere's mma.sync
     wgmma: bool  # tl.dot becomes Hopper's wgmma
     tma: bool  # it has the Tensor Memory Accelerator
-    all_stages_in_flight: (
-        bool  # a pipelined tl.dot holds num_stages tiles in shared memory; else num_stages - 1
-    )
+    all_stages_in_flight: bool  # a pipelined tl.dot holds num_stages tiles, else num_stages - 1
     registers_sm: int = 65536
 
 
@@ -68,7 +66,9 @@ class Card(NamedTuple):
     source: str
 
 
-# "=" marks what no source was found for, and how it was derived.
+# "=" in a source marks a value that no document gives, and how it was derived. NVIDIA's documents were checked where others quote
+# them (2026-11-24), not at NVIDIA. No quotation was found, so these stand from memory: clock and bandwidth of the 4070 Ti SUPER;
+# clock, bandwidth and fp32_rate of the RTX 6000 Ada; fp32_rate of the B200 (others give 75 to 80 TFLOP/s); fp32_lanes_sm above.
 CARDS = (
     Card(
         "3090", "NVIDIA GeForce RTX 3090", capability=86, sm_count=82, boost_clock=1.695e9, l2_bytes=6 << 20,
