@@ -4,7 +4,7 @@
 
 Each graph holds 20 calls, captured after a warm-up on the stream of the capture, which keeps the packed weights. A time is
 that of a few milliseconds of replays, host waiting to host waiting, by the calls in them; both take turns, L2 as warm
-as replays leave it. Torch has cudnn.benchmark=True. What the last call of a graph computed is held against float64. The
+as replays leave it. Torch has cudnn.benchmark=True. What the last call of a graph computed is checked against float64. The
 last line of stdout is one JSON object. Status 1: something failed or was not reached in time.
 """
 

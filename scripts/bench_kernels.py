@@ -6,7 +6,7 @@
 Columns: `triton` is the fastest of tunedb's own kernels (the record of a sweep without torch's), `sm89` the same
 compiled as code for sm_89 within its 99 KB, `dispatched` what tunedb answers, `cudnn` and `heuristic` torch with
 cudnn.benchmark on and off, TF32 allowed, `compile` torch.compile where it has a template. A column without an answer is
-empty, and the notes say why. Results of tunedb's kernels are held against float64, and must be the same bits twice.
+empty, and the notes say why. Results of tunedb's kernels are checked against float64, and must be the same bits twice.
 A page, a plot and the results as JSON are written beside each other; the last line of stdout is one JSON object.
 Status 1: something failed or was not reached in time.
 """

@@ -1,4 +1,4 @@
-"""Hold the time model against the trials that a sweep measured.
+"""Compare the time model with the trials that a sweep measured.
 
     python scripts/check_model.py h200.history.log --device h200
 

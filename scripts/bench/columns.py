@@ -1,4 +1,4 @@
-"""The columns of bench_kernels: what answers a problem, held against float64, and all timed in turn."""
+"""The columns of bench_kernels: what answers a problem, checked against float64, all timed in turn."""
 
 import warnings
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""One problem on one GPU: candidates timed and held against float64 and torch."""
+"""One problem on one GPU: candidates timed, and checked against float64 and torch."""

@@ -1,4 +1,4 @@
-"""What a sweep is told besides its problems: one NamedTuple, passed on whole."""
+"""The settings of a sweep: one NamedTuple, passed on whole."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -163,7 +163,7 @@ class _Workers:
                 self._state.fail(worker.slot, problem, state, cause, bug)
 
     def _replace(self, worker: _Worker) -> None:
-        """Start a dead driver anew; the problem that it was at is to blame when that happens twice."""
+        """Restart a dead driver; a problem during which drivers died twice is given up."""
         code = worker.child.kill()
         lost, worker.jobs = worker.jobs, []
         if not lost:
