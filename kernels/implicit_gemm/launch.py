@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.kernels.implicit_gemm.jit import implicit_gemm
 from tunedb.kernels.implicit_gemm.weights import k_major, row_length
-from tunedb.kernels.shared.geometry import Axis, axes, constants, phase_lengths, phases
+from tunedb.kernels.shared.geometry import Axis, axes, phase_lengths, phases, problem_constants
 from tunedb.kernels.shared.limits import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.shared.precision import dots
 from tunedb.kernels.shared.split_sum import SPLITS, split_sum_signature
@@ -66,11 +66,13 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def signature(problem: Problem, config: Config) -> Signature:
-    constexprs = {**constants(problem, geometry_of(problem, config), config), "ROW": row_length(problem)}
+    constants = problem_constants(problem, geometry_of(problem, config))
     arguments = convolution_arguments(problem)
     if config.SPLIT > 1:
-        constexprs["HAS_BIAS"] = 0
+        # The second launch adds the bias, once to all parts.
+        constants = constants._replace(has_bias=0)
         arguments = arguments._replace(types={**arguments.types, "y_ptr": "*fp32"})
+    constexprs = {"PROBLEM": constants, "CONFIG": config, "ROW": row_length(problem)}
     return arguments.signature(
         implicit_gemm, constexprs, _grid(problem, config), config.num_warps, config.num_stages
     )

@@ -10,7 +10,7 @@ __all__ = [
     "phase_length",
     "place",
     "rows",
-    "split_phase",
+    "split_residue",
     "tile_at",
     "tile_order",
 ]
@@ -70,23 +70,23 @@ def tile_at(pid, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
 
 
 @triton.jit
-def split_phase(phase, AXIS_D: tl.constexpr, AXIS_H: tl.constexpr, AXIS_W: tl.constexpr):
-    """Return the phase of each axis; width varies fastest."""
-    if AXIS_W.phases == 1:
-        phase_w = 0
+def split_residue(residue, PROBLEM: tl.constexpr):
+    """Return the residue of each axis, of one number for all three; width varies fastest."""
+    if PROBLEM.axis_w.phases == 1:
+        residue_w = 0
     else:
-        phase_w = phase % AXIS_W.phases
-        phase = phase // AXIS_W.phases
-    if AXIS_H.phases == 1:
-        phase_h = 0
+        residue_w = residue % PROBLEM.axis_w.phases
+        residue = residue // PROBLEM.axis_w.phases
+    if PROBLEM.axis_h.phases == 1:
+        residue_h = 0
     else:
-        phase_h = phase % AXIS_H.phases
-        phase = phase // AXIS_H.phases
-    if AXIS_D.phases == 1:
-        phase_d = 0
+        residue_h = residue % PROBLEM.axis_h.phases
+        residue = residue // PROBLEM.axis_h.phases
+    if PROBLEM.axis_d.phases == 1:
+        residue_d = 0
     else:
-        phase_d = phase
-    return phase_d, phase_h, phase_w
+        residue_d = residue
+    return residue_d, residue_h, residue_w
 
 
 @triton.jit
