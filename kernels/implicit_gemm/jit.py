@@ -29,6 +29,10 @@ def implicit_gemm(
 
     y: the output; where CONFIG.SPLIT > 1 so many float32 tensors of its shape, one for each part of the sum.
     """
+    # Triton 3.6 hands a string to a helper only where a name annotated as tl.constexpr holds it, not as CONFIG.ORDER.
+    PHASE: tl.constexpr = CONFIG.PHASE
+    ORDER: tl.constexpr = CONFIG.ORDER
+    DOT: tl.constexpr = CONFIG.DOT
     AXIS_D: tl.constexpr = PROBLEM.axis_d
     AXIS_H: tl.constexpr = PROBLEM.axis_h
     AXIS_W: tl.constexpr = PROBLEM.axis_w
@@ -49,9 +53,9 @@ def implicit_gemm(
     num_r = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases), CONFIG.BLOCK_R)
     num_m = num_r * num_w
     outer, inner = outer_and_inner(
-        RESIDUES * PROBLEM.groups, num_m if CONFIG.ORDER == "m" else num_m * NUM_N, CONFIG.PHASE
+        RESIDUES * PROBLEM.groups, num_m if ORDER == "m" else num_m * NUM_N, PHASE
     )
-    pid_m, pid_n = tile_order(inner, num_m, NUM_N, CONFIG.ORDER)
+    pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
     residue_d, residue_h, residue_w = split_residue(outer % RESIDUES, PROBLEM)
     group = outer // RESIDUES
 
@@ -163,7 +167,7 @@ def implicit_gemm(
             mask=place(n_ok, C) & place(k_ok, M),
             other=0.0,
         )
-        acc = product(operand(x, CONFIG.DOT), weight, acc, CONFIG.SWAP, CONFIG.DOT)
+        acc = product(operand(x, DOT), weight, acc, CONFIG.SWAP, DOT)
 
     c_out = group * PROBLEM.c_out + offs_n
     if PROBLEM.has_bias:

@@ -57,7 +57,7 @@ def test_two_launches():
     product = implicit_gemm.signature(given, config)
     assert product.grid[2] == 4
     assert product.types["y_ptr"] == "*fp32"
-    assert not product.constexprs["HAS_BIAS"]
+    assert not product.constexprs["PROBLEM"].has_bias
     adding = split_sum_signature(given, 4)
     assert adding.constexprs["HAS_BIAS"]
     assert adding.grid == (-(-given.outputs // 512), 1, 1)
