@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tunedb.kernels.direct.jit import direct
 from tunedb.kernels.direct.weights import column_major
 from tunedb.kernels.shared import window
-from tunedb.kernels.shared.geometry import axes, constants, phase_lengths
+from tunedb.kernels.shared.geometry import axes, phase_lengths, problem_constants
 from tunedb.kernels.shared.limits import shape_flaw
 
 from tunedb.device import Device
@@ -31,6 +31,15 @@ class Config(NamedTuple):
     BLOCK_N: int
     COMPENSATED: int  # whether sums keep the low bits that they would lose
     num_warps: int
+
+
+class Tables(NamedTuple):
+    """What the kernel knows at compile time beside the problem and the config."""
+
+    columns: window.Columns
+    rows: int  # of a tap in the packed weight: input channels of a group, padded
+    row: int  # elements of one: output channels of a group, padded
+    together: int  # input channels whose products are summed by themselves
 
 
 def folded(problem: Problem) -> Problem:
@@ -108,12 +117,9 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
 def signature(problem: Problem, config: Config) -> Signature:
     problem = folded(problem)
     constexprs = {
-        **constants(problem, axes(problem), config),
-        "C_ROWS": _rows(problem),
-        "ROW": _row(problem, config),
-        "COLUMNS": _columns(problem, config),
-        "TOGETHER": TOGETHER,
-        "LANES": 32 * config.num_warps,
+        "PROBLEM": problem_constants(problem, axes(problem)),
+        "CONFIG": config,
+        "TABLES": Tables(_columns(problem, config), _rows(problem), _row(problem, config), TOGETHER),
     }
     return convolution_arguments(problem).signature(
         direct, constexprs, _grid(problem, config), config.num_warps, num_stages=1
