@@ -8,7 +8,7 @@ import triton
 from tunedb.kernels.depthwise.jit import depthwise
 from tunedb.kernels.depthwise.weights import tap_major
 from tunedb.kernels.shared import window
-from tunedb.kernels.shared.geometry import Axis, axes, constants, phase_lengths
+from tunedb.kernels.shared.geometry import Axis, axes, phase_lengths, problem_constants
 from tunedb.kernels.shared.limits import shape_flaw
 
 from tunedb.device import Device
@@ -34,6 +34,15 @@ class Config(NamedTuple):
     BLOCK_C: int
     COMPENSATED: int  # whether sums keep the low bits that they would lose
     num_warps: int
+
+
+class Tables(NamedTuple):
+    """What the kernel knows at compile time beside the problem and the config."""
+
+    rows: window.Rows
+    columns: window.Columns
+    rolled: int  # whether a loop goes over the taps of height, which otherwise are unrolled
+    lanes: int  # threads along the width
 
 
 def is_rolled(problem: Problem) -> bool:
@@ -111,16 +120,9 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
 def signature(problem: Problem, config: Config) -> Signature:
     rows, columns = tables_of(problem, config)
     constexprs = {
-        **constants(problem, axes(problem), config),
-        # Its channels are those of the whole tensors: every group has one.
-        "C_IN": problem.c_in,
-        "C_OUT": problem.c_out,
-        "ROWS": rows,
-        "COLUMNS": columns,
-        "ROLLED": int(is_rolled(problem)),
-        "LANES": lanes_of(config),
-        "IN_ALIGN": gcd(problem.in_w, 16),
-        "OUT_ALIGN": gcd(problem.out_extents[2], 16),
+        "PROBLEM": problem_constants(problem, axes(problem)),
+        "CONFIG": config,
+        "TABLES": Tables(rows, columns, int(is_rolled(problem)), lanes_of(config)),
     }
     return convolution_arguments(problem).signature(
         depthwise, constexprs, _grid(problem, config), config.num_warps, num_stages=1

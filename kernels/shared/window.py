@@ -5,13 +5,11 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.shared.compensated_sum import add_compensated
 from tunedb.kernels.shared.geometry import Axis, taps_of_phase
 
 __all__ = [
     "Columns",
     "Rows",
-    "add_plane",
     "columns",
     "join",
     "load_row",
@@ -158,54 +156,6 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
             real = real & (at >= 0)
         parts = split(tl.load(x_ptrs[:, :, None] + hop, mask=real, other=0.0), SIZE)
     return parts
-
-
-@triton.jit
-def add_plane(
-    acc, x_ptrs, w_ptr, c_tile, c_ok, col, i_d, i_h, in_d, in_h, in_w,
-    STRIDE_XS: tl.constexpr, C_OUT: tl.constexpr,
-    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, COMPENSATED: tl.constexpr,
-):  # fmt: skip
-    """Add the taps of one input plane to the outputs; each input row is loaded once.
-
-    COMPENSATED: `acc` has an excess for each output behind the outputs, and a row's products are summed by themselves.
-    """
-    weights = ()
-    for k in tl.static_range(TAPS):
-        weights += (tl.load(w_ptr + k * C_OUT + c_tile, mask=c_ok, other=0.0).to(tl.float32),)
-    LOADED: tl.constexpr = COLUMNS.size * len(COLUMNS.vectors)  # columns of a row
-    WIDTH: tl.constexpr = len(COLUMNS.taps)
-    plane_ok = (i_d >= 0) & (i_d < in_d)
-    COUNT: tl.constexpr = len(ROWS.taps) * WIDTH
-    window = ()
-    sums = ()
-    excesses = ()
-    for r in tl.static_range(len(ROWS.taps)):
-        for f in tl.static_range(len(ROWS.fresh[r])):
-            row = i_h + ROWS.fresh[r][f]
-            ok = c_ok & (plane_ok & (row >= 0) & (row < in_h))
-            window += load_row(
-                x_ptrs + (i_d * in_h + row) * in_w * STRIDE_XS, col, ok, in_w, STRIDE_XS, COLUMNS
-            )
-        for v in tl.static_range(WIDTH):
-            total = acc[r * WIDTH + v]
-            if COMPENSATED:
-                excess = acc[COUNT + r * WIDTH + v]
-            for t in tl.static_range(len(ROWS.taps[r])):
-                if COMPENSATED:
-                    whole = total
-                    total = tl.zeros_like(whole)
-                for s in tl.static_range(len(COLUMNS.taps[v])):
-                    x = window[ROWS.taps[r][t][1] * LOADED + COLUMNS.taps[v][s][1]]
-                    total += (
-                        x.to(tl.float32) * weights[ROWS.taps[r][t][0] * COLUMNS.count + COLUMNS.taps[v][s][0]]
-                    )
-                if COMPENSATED:
-                    total, excess = add_compensated(whole, excess, total)
-            sums += (total,)
-            if COMPENSATED:
-                excesses += (excess,)
-    return sums + excesses
 
 
 @triton.jit
