@@ -1,4 +1,4 @@
-"""How depthwise is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+"""How depthwise is launched: its config, which problems it can solve, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
 from math import gcd
@@ -16,23 +16,25 @@ from tunedb.kernel import Run, Signature
 from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 
-UNROLL_LIMIT = 128  # taps in a row of the code: more are larger than the instruction cache
-SUMS_LIMIT = 768  # multiply-adds in the code: more take long to compile and never won
-REGISTER_LIMIT = 144  # of a thread's 255, by an estimate that leaves out addresses
+UNROLL_LIMIT = 128  # unrolled taps: the code of more is larger than the instruction cache
+SUMS_LIMIT = (
+    768  # unrolled multiply-adds of a thread: code with more takes long to compile and was never the fastest
+)
+REGISTER_LIMIT = 144  # of a thread's 255; window.registers, which estimates them, leaves out addresses
 
 
 class Config(NamedTuple):
-    """A thread owns PATCHES patches of BLOCK_R rows by COLS neighbouring columns of each phase.
+    """A thread owns PATCHES patches, each BLOCK_R rows by COLS neighbouring columns of each residue.
 
-    Its patches are of neighbouring channels in channels_last, where they make one vector, and a warp's width
-    apart in channels_first. A program is num_warps warps: BLOCK_C channels, the rest along the width.
+    In channels_last its patches are of neighbouring channels, which one vector loads; in channels_first they lie as far apart
+    as the program's threads reach. A program has BLOCK_C channels; its threads are spread over these and over the width.
     """
 
     BLOCK_R: int
     COLS: int
     PATCHES: int
     BLOCK_C: int
-    COMPENSATED: int  # whether sums keep the low bits that they would lose
+    COMPENSATED: int  # 1: sums carry their rounding error along (shared/compensated_sum.py)
     num_warps: int
 
 
@@ -46,7 +48,7 @@ class Tables(NamedTuple):
 
 
 def is_rolled(problem: Problem) -> bool:
-    """Return whether height has too many taps or phases to be unrolled."""
+    """Return whether height has too many taps or residues to be unrolled."""
     _, height, width = axes(problem)
     return height.taps * width.taps > UNROLL_LIMIT or height.phases * width.phases > 64
 
@@ -62,7 +64,9 @@ def tables_of(problem: Problem, config: Config) -> tuple[window.Rows, window.Col
     _, height, width = axes(problem)
     one = Axis(1, 1, 1, 1, 1, 1, 0, 1, 0, 0)
     last = problem.layout == "channels_last"
-    widest = 1 if last else gcd(16 // ITEM_BYTES[problem.dtype], problem.in_w)  # what every row is aligned to
+    widest = (
+        1 if last else gcd(16 // ITEM_BYTES[problem.dtype], problem.in_w)
+    )  # columns: every row is aligned to so many
     rows = window.rows(one, 1) if is_rolled(problem) else window.rows(height, config.BLOCK_R)
     return rows, window.columns(width, config.COLS, widest)
 

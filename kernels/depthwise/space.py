@@ -11,7 +11,7 @@ from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
-# Compensation lowers errors, which a search without a GPU does not see.
+# Compensation costs time and lowers the error. A search without a GPU sees only the time, so it leaves it out.
 UNPREDICTED = {"COMPENSATED": 0}
 
 
@@ -48,18 +48,27 @@ def default(problem: Problem, device: Device) -> Config | None:
         channels.reverse()
         rows, cols, patches = 4, 4, 1 if problem.c_out % 2 else 2
     else:
-        cols = gcd(problem.in_w, 4)  # as many as a vector holds; single columns are better far apart
+        cols = gcd(
+            problem.in_w, 4
+        )  # where no vector of columns is aligned, patches of single columns that lie far apart are better
         rows, patches = 4, 1 if cols > 1 else 4
     smaller = (rows, cols, patches, 4), (2, cols, patches, 4), (1, cols, 1, 2), (1, 1, 1, 2), (1, 1, 1, 1)
     for (block_r, block_v, each, warps), block_c in itertools.product(smaller, channels):
-        config = Config(min(block_r, most[0]), min(block_v, most[1]), each, block_c, 0, warps)
+        config = Config(
+            BLOCK_R=min(block_r, most[0]),
+            COLS=min(block_v, most[1]),
+            PATCHES=each,
+            BLOCK_C=block_c,
+            COMPENSATED=0,
+            num_warps=warps,
+        )
         if not valid(problem, config, device):
             return config
     return None
 
 
 def seeds(problem: Problem, device: Device) -> list[Config]:
-    """Return sums that are as near to float64 as torch's, where those of the default may not be."""
+    """Return compensated sums, where those of the default may be less exact than torch's."""
     first = default(problem, device)
     if first is None or 1 not in worth_compensating(problem):
         return []
@@ -80,8 +89,8 @@ def work(problem: Problem, config: Config) -> Work:
     meetings = sum(map(len, rows.taps)) * sum(map(len, columns.taps))
     added = (
         4 * config.COMPENSATED * sum(map(len, rows.taps)) * len(columns.taps)
-    )  # four for a row of products
-    # L1 keeps what neighbouring threads both load; sectors cost 32 bytes.
+    )  # four additions for each row of products
+    # Inputs that neighbouring threads share come from L1; a load costs a sector, 32 bytes, at least.
     columns_read = lanes_of(config) * config.COLS * width.step + width.taps
     row = max(32, columns_read * config.BLOCK_C * item)
     return Work(

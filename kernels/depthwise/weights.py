@@ -1,4 +1,4 @@
-"""How depthwise lays out a weight: packed once for each weight tensor."""
+"""How depthwise lays out a weight, packed once for each weight tensor: the channels of a tap are neighbours."""
 
 import math
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def tap_major(problem: Problem) -> Packer:
     taps = math.prod(problem.kernel)
 
     def pack(weight: "Tensor") -> "Tensor":
-        # A copy even where nothing moves: the user's own weight may start at an address that is not aligned.
+        # Always a copy, even if the order stays: the user's own weight may start at an address that is not aligned.
         return weight.reshape(problem.c_out, taps).t().clone(memory_format=torch.contiguous_format)
 
     return Packer(pack)

@@ -62,9 +62,7 @@ def direct(
     stride_xc = 1 if PROBLEM.channels_last else plane
     STRIDE_XS: tl.constexpr = ALL_IN if PROBLEM.channels_last else 1  # between neighbours in width
     col = j_w * (CONFIG.COLS * AXIS_W.step)
-    x_ptrs = (
-        x_ptr + sample.to(tl.int64) * ALL_IN * plane + group * PROBLEM.c_in * stride_xc + col * STRIDE_XS
-    )
+    x_ptrs = x_ptr + sample.to(tl.int64) * ALL_IN * plane + group * PROBLEM.c_in * stride_xc + col * STRIDE_XS
     w_ptr += group * (AXIS_D.taps * AXIS_H.taps * AXIS_W.taps * TABLES.rows * TABLES.row) + pid_n * BLOCK_N
 
     zero = tl.zeros((1, LANES), dtype=tl.float32)

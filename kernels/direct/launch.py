@@ -1,4 +1,4 @@
-"""How direct is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+"""How direct is launched: its config, which problems it can solve, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
 from math import gcd
@@ -15,21 +15,21 @@ from tunedb.kernel import Run, Signature
 from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 
-TOGETHER = 4  # channels of an input row whose products are summed by themselves
-CODE_LIMIT = 1024  # multiply-adds that are unrolled
-# Loads of a step. More take tens of seconds to compile.
+TOGETHER = 4  # input channels of a step: their products are summed by themselves, then added to the outputs
+CODE_LIMIT = 1024  # unrolled multiply-adds of a thread and step
+# Loads of a step: code with more takes tens of seconds to compile.
 WEIGHTS_LIMIT, INPUTS_LIMIT = 256, 64
-SUMS_LIMIT = 96  # outputs of a thread, whose sums take twice as many registers
-MOST_TAPS, MOST_PHASES = 16, 64  # of the width
-SHORT = 64  # inputs of a row that is made one with the next
+SUMS_LIMIT = 96  # outputs of a thread; their sums take two registers each
+MOST_TAPS, MOST_PHASES = 16, 64  # taps and residues of the width, which are unrolled
+SHORT = 64  # inputs of a row that `folded` joins with the next ones
 
 
 class Config(NamedTuple):
-    """A thread owns COLS columns of each width phase by BLOCK_N output channels of a group."""
+    """A thread owns COLS columns of each width residue by BLOCK_N output channels of a group."""
 
     COLS: int
     BLOCK_N: int
-    COMPENSATED: int  # whether sums keep the low bits that they would lose
+    COMPENSATED: int  # 1: sums carry their rounding error along (shared/compensated_sum.py)
     num_warps: int
 
 
@@ -43,10 +43,11 @@ class Tables(NamedTuple):
 
 
 def folded(problem: Problem) -> Problem:
-    """Return the same problem with height and width as one axis where rows are short and that is the same: longer rows.
+    """Return the problem with height and width joined to one axis, where rows are short and the result is the same.
 
-    Without width taps, strides or borders neighbouring rows are neighbours in memory, of input and output both, and
-    height taps lie whole rows apart. The width then is a constant of the compiled code.
+    Joined rows are longer, so that more of a program's threads have work. The result is the same if the kernel is one column
+    wide, strides are 1 and there are no borders: then rows follow each other in memory, in the input and in the output, and
+    height taps lie whole rows apart. The distance, dilation_h * in_w, becomes a constant of the compiled code.
     """
     plain = problem.k_w == problem.stride_w == problem.stride_h == 1
     borders = problem.padding_w or problem.padding_h or problem.output_padding_w or problem.output_padding_h
@@ -88,19 +89,19 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def _columns(problem: Problem, config: Config) -> window.Columns:
-    # A channels_last load is the channels of one pixel.
+    # In channels_last a load takes the channels of one pixel, not neighbouring columns.
     last = problem.layout == "channels_last"
     widest = 1 if last else gcd(16 // ITEM_BYTES[problem.dtype], problem.in_w)
     return window.columns(axes(problem)[2], config.COLS, widest)
 
 
 def _rows(problem: Problem) -> int:
-    """Return the rows of weights that a tap has: input channels of a group, whole blocks of those summed together."""
+    """Return how many rows of weights a tap has: the input channels of a group, rounded up to TOGETHER."""
     return -(-(problem.c_in // problem.groups) // TOGETHER) * TOGETHER
 
 
 def _row(problem: Problem, config: Config) -> int:
-    """Return the elements of a row of weights: output channels of a group, whole vectors of them."""
+    """Return the elements of a row of weights: the output channels of a group, rounded up to whole vectors."""
     size = max(4, config.BLOCK_N)
     return -(-(problem.c_out // problem.groups) // size) * size
 
@@ -127,6 +128,6 @@ def signature(problem: Problem, config: Config) -> Signature:
 
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
-    # The taps of a folded problem are in the same order.
+    # A folded problem has its taps in the same order, so the weight of the given one is packed.
     pack = column_major(problem, rows=_rows(problem), row=_row(problem, config))
     return convolution_plan(problem, launcher(signature(problem, config)), pack)

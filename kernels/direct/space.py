@@ -8,7 +8,7 @@ from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
-# Compensation lowers errors, which a search without a GPU does not see.
+# Compensation costs time and lowers the error. A search without a GPU sees only the time, so it leaves it out.
 UNPREDICTED = {"COMPENSATED": 0}
 
 
@@ -17,7 +17,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     problem = folded(problem)
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if c_in * c_out > 32 * 64 or (c_in == 1 and problem.groups > 1) or unrolling_flaw(problem):
-        return {}  # a matrix unit is 5 to 16 times as fast there; depthwise has its own kernel
+        return {}  # many channels: a matrix unit is 5 to 16 times as fast; depthwise has its own kernel
     length = phase_lengths(problem, axes(problem))[2]
     return {
         "COLS": tuple(size for size in (1, 2, 4, 8) if size < 2 * length),
@@ -34,16 +34,21 @@ def default(problem: Problem, device: Device) -> Config | None:
         return None
     most = int(dims["COLS"][-1]), int(dims["BLOCK_N"][-1])
     for cols, channels in ((4, 4), (2, 4), (1, 4), (1, 2), (1, 1)):
-        config = Config(min(cols, most[0]), min(channels, most[1]), 0, 4)
+        config = Config(COLS=min(cols, most[0]), BLOCK_N=min(channels, most[1]), COMPENSATED=0, num_warps=4)
         if not valid(problem, config, device):
             return config
     return None
 
 
 def seeds(problem: Problem, device: Device) -> list[Config]:
-    """Return what was best on an H200 for 3 to 8 channels a group, and sums that are as near to float64 as torch's."""
+    """Return the best configs on an H200 for 3 to 8 channels a group, and compensated sums, to be as exact as torch."""
     most = problem.c_out // problem.groups
-    tried = [Config(4, 16, 0, 1), Config(4, 8, 0, 4), Config(4, 4, 0, 1), Config(2, 8, 0, 1)]
+    tried = [
+        Config(COLS=4, BLOCK_N=16, COMPENSATED=0, num_warps=1),
+        Config(COLS=4, BLOCK_N=8, COMPENSATED=0, num_warps=4),
+        Config(COLS=4, BLOCK_N=4, COMPENSATED=0, num_warps=1),
+        Config(COLS=2, BLOCK_N=8, COMPENSATED=0, num_warps=1),
+    ]
     first = default(problem, device)
     if first is not None and 1 in worth_compensating(problem):
         tried += [
@@ -58,14 +63,14 @@ def work(problem: Problem, config: Config) -> Work:
     item, threads = ITEM_BYTES[problem.dtype], 32 * config.num_warps
     rows = depth.taps / depth.phases * height.taps / height.phases * (problem.c_in // problem.groups)
     products = config.COLS * width.taps * config.BLOCK_N
-    # What neighbouring threads both load comes from L1, and so do the weights but once. A weight is handed to 32 threads
-    # each time, which takes as long as four of its products: by measure on an H200 a step takes about that longer.
-    held_up = 1 + 4 / config.COLS
+    # Inputs that neighbouring threads share, and weights after their first load, come from L1. A load of a weight, the same
+    # for 32 threads, takes as long as four of its products: a step took about so much longer, measured on an H200.
+    slower = 1 + 4 / config.COLS
     loads = threads * config.COLS * width.step * item + width.taps * config.BLOCK_N * item
     spread = problem.c_out // problem.groups if problem.layout == "channels_last" else config.BLOCK_N
     added = 4 * config.COMPENSATED * config.COLS * width.phases * config.BLOCK_N / TOGETHER
     return Work(
-        flops=int(2 * threads * (products * held_up + added) * max(1.0, rows)),
+        flops=int(2 * threads * (products * slower + added) * max(1.0, rows)),
         unit="fma",
         loaded=int(max(1.0, rows) * loads),
         stored=threads * config.COLS * width.phases * min(spread, config.BLOCK_N) * item,

@@ -1,4 +1,7 @@
-"""How direct lays out a weight: packed once for each weight tensor."""
+"""How direct lays out a weight, packed once for each weight tensor: a thread's output channels are neighbours, to load as a vector.
+
+tap 0:  | c_in 0: n0 n1 n2 n3 .. | c_in 1: n0 n1 n2 n3 .. | ...      then tap 1, and so on
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -15,7 +18,7 @@ __all__ = ["column_major"]
 
 
 def column_major(problem: Problem, *, rows: int, row: int) -> Packer:
-    """Return a packer to [groups, taps, rows, row]: for every tap the output channels of every input channel of a group.
+    """Return a packer to [groups, taps, rows, row]: each row has the weights of all output channels for one input channel.
 
     `rows` and `row` are the input and output channels of a group, padded with zeros.
     """

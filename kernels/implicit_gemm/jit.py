@@ -1,4 +1,4 @@
-"""The GPU code of implicit_gemm: a tile of outputs is the sum of one matrix product a step of K."""
+"""The GPU code of implicit_gemm: a program sums matrix products, one for each step along K, to a tile of outputs."""
 
 import triton
 import triton.language as tl
@@ -52,9 +52,7 @@ def implicit_gemm(
     num_w = tl.cdiv(tl.cdiv(out_w, AXIS_W.phases), CONFIG.BLOCK_W)
     num_r = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases), CONFIG.BLOCK_R)
     num_m = num_r * num_w
-    outer, inner = outer_and_inner(
-        RESIDUES * PROBLEM.groups, num_m if ORDER == "m" else num_m * NUM_N, PHASE
-    )
+    outer, inner = outer_and_inner(RESIDUES * PROBLEM.groups, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
     pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
     residue_d, residue_h, residue_w = split_residue(outer % RESIDUES, PROBLEM)
     group = outer // RESIDUES

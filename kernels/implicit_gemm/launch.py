@@ -1,4 +1,4 @@
-"""How implicit_gemm is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+"""How implicit_gemm is launched: its config, which problems it can solve, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 class Config(NamedTuple):
     """A tile is BLOCK_R output rows by BLOCK_W columns by BLOCK_N output channels."""
 
-    LOOP: str  # "taps": channels inside taps; "channels": taps inside, whose inputs L1 may keep; "flat": one axis of both
-    PHASE: str  # where phases and groups go in the grid (tiles.outer_and_inner); masks in place of phases: "row", "mask"
-    ORDER: str  # of tiles (tiles.tile_order)
-    SWAP: int  # 1: the accumulator is [channels, positions]
+    # "taps": all blocks of channels of a tap, then the next tap; "channels": all taps of a block of channels, whose inputs L1
+    # may keep, then the next block; "flat": taps and channels are one axis, and a step may span several taps.
+    LOOP: str
+    # Where residues and groups go in the grid: "fast", "slow", "axis" (tiles.outer_and_inner). With "mask" there are no
+    # residues: every output tries all taps behind a divisibility mask; with "row" that is so in width only.
+    PHASE: str
+    ORDER: str  # of the tiles (tiles.tile_order)
+    SWAP: int  # 1: the accumulator is [channels, positions]; 0: [positions, channels]
     BLOCK_R: int
     BLOCK_W: int
     BLOCK_N: int
     BLOCK_K: int
-    SPLIT: int  # parts of a sum, each a program's
+    SPLIT: int  # parts of a sum, a program each; above 1 a second launch adds them
     DOT: str  # input precision of tl.dot
     num_warps: int
     num_stages: int
@@ -53,7 +57,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     if config.LOOP != "flat" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
-    # Registers a thread: the accumulator (the exact products of float32 take as many beside it), and the operands on their way.
+    # Registers of a thread: the accumulator, as many again for the exact products of float32, and the operands being loaded.
     most = 128 if problem.dtype != "float32" or config.DOT == "tf32" else 64
     if not 4 <= block_m * config.BLOCK_N // threads <= most:
         return f"a thread must own 4 to {most} outputs, but {config.num_warps} warps share {block_m} x {config.BLOCK_N}"
@@ -82,7 +86,7 @@ def geometry_of(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
     if config.PHASE == "mask":
         return axes(problem, masked=True)
     depth, height, width = axes(problem)
-    # Without phases a row leaves in whole sectors, for as many times the products as the width's stride.
+    # "row": programs store whole rows, so whole sectors, but compute `stride_w` times the products.
     return depth, height, axes(problem, masked=True)[2] if config.PHASE == "row" else width
 
 

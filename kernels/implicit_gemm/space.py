@@ -1,5 +1,7 @@
 """Which configs of implicit_gemm are worth trying, which first, and what they cost."""
 
+from typing import NamedTuple
+
 import triton
 from tunedb.kernels.implicit_gemm.launch import Config, geometry_of
 from tunedb.kernels.shared.compensated_sum import sum_length
@@ -11,9 +13,18 @@ from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
-# Splitting a sum seems faster to the time model than it is: on an H200 its favourite took 2.07 times the best with SPLIT in the
-# search, and 1.82 without (84 small problems, 2026-11-21).
+# The time model takes split sums to be faster than they are: on an H200 the config that it liked best took 2.07 times the time
+# of the best with SPLIT in the search, and 1.82 times without (84 small problems, 2026-11-21).
 UNPREDICTED = {"SPLIT": 1}
+
+
+class SeedTile(NamedTuple):
+    """A tile that a search tries early, made smaller where the problem is."""
+
+    columns: int
+    channels: int
+    depth: int  # of K a step
+    num_warps: int
 
 
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
@@ -23,19 +34,19 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     depth, height, width = phase_lengths(problem, axes(problem))
     rows_there = triton.next_power_of_2(max(1, problem.n * depth * height))
     columns_there = min(256, triton.next_power_of_2(width))
-    phases_of_grid: tuple[str, ...] = ("slow",)
+    phases: tuple[str, ...] = ("slow",)
     if problem.transposed and max(problem.stride) > 1:
-        phases_of_grid = ("fast", "slow", "axis", "row")
+        phases = ("fast", "slow", "axis", "row")
     elif problem.groups > 1:
-        phases_of_grid = ("fast", "slow", "axis")
-    rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs 16 positions
+        phases = ("fast", "slow", "axis")
+    rows_there = max(rows_there, 16 // columns_there)  # tl.dot needs at least 16 positions
     most_rows = min(rows_there, 16 if width < 256 else 4)
     loops: tuple[str, ...] = ("taps", "flat") if c_in <= 32 else ("taps",)
     if problem.layout == "channels_first" and c_in > 16 and max(problem.kernel) > 1:
-        loops += ("channels",)  # 16-byte copies of channels_last go past L1
+        loops += ("channels",)  # not for channels_last: its 16-byte copies bypass L1
     return {
         "LOOP": loops,
-        "PHASE": phases_of_grid,
+        "PHASE": phases,
         "ORDER": ("m", "n", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
         "BLOCK_R": tuple(size for size in (1, 2, 4, 8, 16) if size <= most_rows),
@@ -57,7 +68,7 @@ def default(problem: Problem, device: Device) -> Config | None:
         return None
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     block_w = min(64, max(int(size) for size in dims["BLOCK_W"]))
-    # At least 16 positions even where there are fewer rows.
+    # At least 16 positions, even where the problem has fewer rows.
     block_r = min(64 // block_w, max(16 // block_w, *(int(size) for size in dims["BLOCK_R"])))
     block_n = min(64, max(16, triton.next_power_of_2(c_out)))
     return Config(
@@ -80,16 +91,22 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     first = default(problem, device)
     if first is None:
         return []
-    wide = 2 if first.BLOCK_R == 1 else 1
-    tiles = ((128, 128, 16, 8, 3), (64 * wide, 128, 32, 4, 3), (128, 64, 32, 4, 3))
-    found = []
-    for w, n, k, warps, stages in tiles:
-        tile = {
-            "BLOCK_W": min(first.BLOCK_W, w) * (w // 64),
-            "BLOCK_N": min(n, 2 * first.BLOCK_N),
-            "BLOCK_K": k,
-        }
-        found.append(first._replace(SWAP=0, **tile, num_warps=warps, num_stages=stages))
+    wide = 128 if first.BLOCK_R == 1 else 64
+    found = [
+        first._replace(
+            SWAP=0,
+            BLOCK_W=min(first.BLOCK_W, shape.columns) * (shape.columns // 64),
+            BLOCK_N=min(shape.channels, 2 * first.BLOCK_N),
+            BLOCK_K=shape.depth,
+            num_warps=shape.num_warps,
+            num_stages=3,
+        )
+        for shape in (
+            SeedTile(columns=128, channels=128, depth=16, num_warps=8),
+            SeedTile(columns=wide, channels=128, depth=32, num_warps=4),
+            SeedTile(columns=128, channels=64, depth=32, num_warps=4),
+        )
+    ]
     dims = space(problem, device)
     split = max(int(parts) for parts in dims["SPLIT"])
     if split > 1:
@@ -102,7 +119,7 @@ def work(problem: Problem, config: Config) -> Work:
     geometry = geometry_of(problem, config)
     item = ITEM_BYTES[problem.dtype]
     c_in = problem.c_in // problem.groups
-    taps = 1.0  # of the average phase
+    taps = 1.0  # of the average residue
     for axis in geometry:
         taps *= axis.taps / axis.phases
     if config.LOOP != "flat":
@@ -113,7 +130,7 @@ def work(problem: Problem, config: Config) -> Work:
     positions = config.BLOCK_R * config.BLOCK_W
     first, width = problem.layout == "channels_first", geometry[2]
     x_item = min(32, item * (width.step if first else 1))
-    # A part is written as float32 and read again by the second launch.
+    # A part of a sum is stored as float32, and the second launch reads it again.
     y_item, read_again = (item, 0) if config.SPLIT == 1 else (4, positions * config.BLOCK_N * 4)
     depth = min(config.BLOCK_K, c_in) if config.LOOP != "flat" else config.BLOCK_K
     return Work(

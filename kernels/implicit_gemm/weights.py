@@ -1,4 +1,7 @@
-"""How implicit_gemm lays out a weight: packed once for each weight tensor."""
+"""How implicit_gemm lays out a weight: K-major, packed once for each weight tensor.
+
+row of an output channel:  | tap 0: c0 c1 c2 .. | tap 1: c0 c1 c2 .. | ... | zeros |
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -22,7 +25,7 @@ def row_length(problem: Problem) -> int:
 def k_major(problem: Problem, *, rounded: bool) -> Packer:
     """Return a packer to [c_out, row_length]: for each output channel the taps, for each tap the channels.
 
-    `rounded` rounds float32 to the nearest TF32, which costs nothing here and halves the error of a product.
+    `rounded` rounds float32 to the nearest TF32, as the kernel then need not: it halves the error of a product.
     """
     taps, groups, row = math.prod(problem.kernel), problem.groups, row_length(problem)
     c_in, c_out = problem.c_in // groups, problem.c_out // groups

@@ -1,34 +1,34 @@
-"""Long float32 sums: how long a problem's are, whether the low bits that they lose may matter, and adding without that loss."""
+"""Long float32 sums: how many products a problem's have, when rounding errors may matter, and compensated addition."""
 
 from math import prod
 
 import triton
-import triton.language as tl  # noqa: F401 (the interpreter looks for it beside a jitted function)
+import triton.language as tl  # noqa: F401 (the interpreter needs it in the module of a jitted function)
 
 from tunedb.problem import Problem
 
 __all__ = ["add_compensated", "sum_length", "worth_compensating"]
 
-LONG = 32  # products of a sum; of shorter ones no answer was too inexact
+LONG = 32  # products; sums of fewer never failed the error check
 
 
 def sum_length(problem: Problem) -> int:
-    """Return how many products the sum of an output far from the borders has."""
+    """Return how many products an output away from the borders sums, on average over residues."""
     taps = prod(problem.kernel) / (prod(problem.stride) if problem.transposed else 1)
     return max(1, round(taps * (problem.c_in // problem.groups)))
 
 
 def worth_compensating(problem: Problem) -> tuple[int, ...]:
-    """Return whether a search should try sums without compensation, 0, and with it, 1."""
+    """Return the values of COMPENSATED that a search should try: 0, and 1 where sums are float32 and long."""
     return (0, 1) if problem.dtype == "float32" and sum_length(problem) >= LONG else (0,)
 
 
 @triton.jit
 def add_compensated(total, excess, part):
-    """Return total + part, and by how much rounding made that too large; `excess` is what the last call returned.
+    """Return the rounded total + part, and by how much rounding made it too large: the `excess` to give to the next call.
 
-    Kahan, "Pracniques: further remarks on reducing truncation errors", CACM 8 (1965) 40: the error of a sum of many
-    parts is about that of two. No compiler on the way may reorder sums of floats.
+    Kahan, "Pracniques: further remarks on reducing truncation errors", CACM 8 (1965) 40: however many parts there are, the
+    error stays about that of adding two. None of the compilers on the way may reorder sums of floats.
     """
     part -= excess
     new = total + part

@@ -1,4 +1,8 @@
-"""Where an output finds its inputs, axis by axis: plain, phase by phase, or by divisibility masks."""
+"""Which inputs an output reads, along one axis: forward, transposed by residues, or transposed with divisibility masks.
+
+*Residue*: o mod stride of an output o of a strided transposed convolution. Each residue is a convolution of its own, of unit
+step, with the taps that reach it. The fields and functions named `phases` and `phase_...` count and number residues.
+"""
 
 from math import gcd
 from typing import Any, NamedTuple
@@ -26,29 +30,31 @@ __all__ = [
 class Axis(NamedTuple):
     """The geometry of one spatial axis, a compile-time constant of every kernel.
 
-    The outputs of an axis fall into `phases` classes: output o = phase + phases * j. Its taps are
-    k = k0 + t * hop for t = 0 … count-1, and tap t reads the input at
-    (start + j * step + t * reach) / divisor, which must be exact and inside the input.
+    Output o = residue + phases * j, for a residue of 0 … phases-1. Its taps are k = k0 + t * hop for t = 0 … count-1, and
+    tap t reads the input at (start + j * step + t * reach) / divisor. It counts where that is a whole number inside the input.
 
-    A forward convolution has one phase, start -padding, step stride, reach dilation. A transposed one has
-    `stride` phases, each a convolution of unit step (see `first_tap`); or, with masks, one phase whose
-    taps are all tried and kept where the stride divides their position.
+        axis                      phases   start                step     reach                    divisor
+        forward                   1        -padding             stride   dilation                 1
+        transposed                stride   see taps_of_phase    1        -dilation / common       1
+        transposed, with masks    1        padding              1        -dilation                stride
+
+    With masks every output tries all taps, and keeps those whose position the stride divides.
     """
 
     taps: int
-    phases: int
-    hop: int
-    step: int
-    reach: int
+    phases: int  # residues
+    hop: int  # from one tap of a residue to its next
+    step: int  # from the position of an output to that of the next of its residue
+    reach: int  # from the position of a tap to that of the next
     divisor: int
-    offset: int
-    common: int  # gcd(stride, dilation): phases that it does not divide have no taps
+    offset: int  # what is added to a residue: -padding forward, padding transposed
+    common: int  # gcd(stride, dilation); a residue has no taps unless it divides residue + offset
     inverse: int  # of dilation / common, modulo hop
-    guard: int  # whether a tap can fall outside the input
+    guard: int  # 1: a tap can fall outside the input, so loads must be masked
 
 
 class Constants(NamedTuple):
-    """What a problem fixes at compile time: the argument PROBLEM of every kernel, which reads it as PROBLEM.c_in."""
+    """What a problem fixes at compile time: the constexpr PROBLEM of every kernel, which reads PROBLEM.c_in."""
 
     c_in: int  # of a group
     c_out: int  # of a group
@@ -58,13 +64,13 @@ class Constants(NamedTuple):
     axis_w: Axis
     has_bias: int
     channels_last: int
-    large: int  # whether one sample needs 64-bit offsets
+    large: int  # 1: a sample has 2^31 elements or more, so offsets need 64 bits
     even_in: int  # the greatest power of two, at most 16, that divides the width of the input
     even_out: int  # the same of the output
 
 
 def problem_constants(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> Constants:
-    """Return the compile-time facts of a problem whose axes are read as `geometry` says."""
+    """Return what a problem whose axes have this geometry fixes at compile time."""
     return Constants(
         c_in=problem.c_in // problem.groups,
         c_out=problem.c_out // problem.groups,
@@ -75,14 +81,14 @@ def problem_constants(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> Co
         has_bias=problem.bias,
         channels_last=int(problem.layout == "channels_last"),
         large=int(is_large(problem)),
-        # Triton specialises on divisibility by 16 only: smaller factors of a row's length widen copies too.
+        # Triton specialises on divisibility by 16 only. Factors below 16 of a row's length allow wider copies too.
         even_in=gcd(problem.in_w, 16),
         even_out=gcd(problem.out_extents[2], 16),
     )
 
 
 def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
-    """Return depth, height and width; `masked` asks for divisibility masks instead of phases."""
+    """Return depth, height and width; `masked` asks for divisibility masks instead of residues."""
     found = []
     given = zip(
         problem.kernel, problem.stride, problem.padding, problem.output_padding, problem.dilation, strict=True
@@ -91,7 +97,7 @@ def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
         if not problem.transposed:
             found.append(Axis(k, 1, 1, s, d, 1, -p, 1, 0, int(p > 0)))
             continue
-        # With k <= s every phase has at most one tap, on the input of its own index.
+        # With k <= s a residue has at most one tap, and its output j reads input j, which exists.
         guard = int(not (k <= s and p == 0 and op == 0 and d == 1))
         if masked:
             found.append(Axis(k, 1, 1, 1, -d, s, p, 1, 0, int(guard or s > 1)))
@@ -105,13 +111,13 @@ def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
 
 
 def phases(geometry: tuple[Axis, Axis, Axis]) -> int:
-    """Return how many output phases there are."""
+    """Return how many residues the outputs have, over all three axes."""
     depth, height, width = geometry
     return depth.phases * height.phases * width.phases
 
 
 def phase_lengths(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> tuple[int, int, int]:
-    """Return the length of the longest phase of each axis, which is phase 0, in outputs."""
+    """Return how many outputs residue 0 of each axis has; no other has more."""
     depth, height, width = (
         -(-out // axis.phases) for out, axis in zip(problem.out_extents, geometry, strict=True)
     )
@@ -119,9 +125,9 @@ def phase_lengths(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> tuple[
 
 
 def taps_of_phase(axis: Axis, phase: int) -> tuple[int, int, int]:
-    """Return the first tap k0, the number of taps, and the input position of output 0 under tap k0.
+    """Return a residue's first tap k0, its number of taps, and the input position of its output 0 under tap k0.
 
-    With c = phase + padding, g = gcd(stride, dilation), T = stride / g: no taps where g does not divide c;
+    With c = residue + padding, g = gcd(stride, dilation), T = stride / g: no taps where g does not divide c;
     else k0 = (c / g) * inverse(dilation / g mod T) mod T and the start is (c - k0 * dilation) / stride,
     which is exact. (Solving o + p = i * s + k * d for i and k.)
     """
@@ -141,7 +147,7 @@ def is_large(problem: Problem) -> bool:
 
 
 def constants(problem: Problem, geometry: tuple[Axis, Axis, Axis], config: Any) -> dict[str, Any]:
-    """Return the compile-time arguments by the names that the kernels share, and the config's own fields."""
+    """Return the compile-time arguments one by one, for a family that does not take PROBLEM and CONFIG yet."""
     return {
         "C_IN": problem.c_in // problem.groups,
         "C_OUT": problem.c_out // problem.groups,
@@ -161,26 +167,27 @@ def constants(problem: Problem, geometry: tuple[Axis, Axis, Axis], config: Any) 
 
 @triton.jit
 def first_tap(phase, AXIS: tl.constexpr):
-    """The same as taps_of_phase, on the device: k0, count, start."""
+    """Return k0, count and start of a residue, as taps_of_phase does on the host."""
     c = phase + AXIS.offset
     if AXIS.hop > 1:
         k0 = (c // AXIS.common * AXIS.inverse) % AXIS.hop
     else:
         k0 = 0 * c
-    # taps >= 1 and k0 < hop, so the dividend is never negative: the quotient is floor and 0 where k0 >= taps.
+    # Triton's // rounds towards zero. The dividend is not negative, since taps >= 1 and k0 < hop, so that this is the floor:
+    # 0 taps where k0 >= taps.
     count = (AXIS.taps - k0 + AXIS.hop - 1) // AXIS.hop
     if AXIS.common > 1:
         count = tl.where(c % AXIS.common == 0, count, 0)
     start = c + k0 * AXIS.reach * AXIS.common
     if AXIS.phases > 1:
-        # Exact where there are taps, so that the sign of the dividend does not matter.
+        # Where there are taps the division is exact, so rounding towards zero is right for a negative dividend too.
         start = start // AXIS.phases
     return k0, count, start
 
 
 @triton.jit
 def inside(position, extent, AXIS: tl.constexpr):
-    """Return the input index of a position and whether a tap there counts."""
+    """Return the input index at a position, position / divisor, and whether it is a whole number inside the input."""
     index = position
     ok = position >= 0
     if AXIS.divisor > 1:

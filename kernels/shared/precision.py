@@ -1,4 +1,4 @@
-"""In what precision tl.dot multiplies: the choices, and how an operand is made ready for one."""
+"""The input precisions of tl.dot: which ones a problem permits, and how operands are rounded for each."""
 
 import triton
 import triton.language as tl
@@ -8,7 +8,7 @@ from tunedb.problem import Problem
 
 __all__ = ["accumulator", "dots", "operand", "product", "round_tf32", "worth_trying"]
 
-# Operations: the largest problem of many channels that torch computed exactly on an H200 had half as many.
+# Operations of a problem. The largest one of many channels that torch computed without TF32 on an H200 had half as many.
 SMALL = 1 << 33
 
 
@@ -20,10 +20,11 @@ def dots(problem: Problem) -> tuple[str, ...]:
 
 
 def worth_trying(problem: Problem) -> tuple[str, ...]:
-    """Return those that a search should try.
+    """Return the permitted precisions that a search should try.
 
-    Where TF32 is permitted torch leaves tensor cores aside only for problems that are small or of few channels: there
-    its error may have to be matched. Many channels are too slow without tensor cores.
+    A result's error is compared with torch's. Where TF32 is permitted, torch still computes without it if a problem is small
+    or has few channels: there a search tries exacter products too. It leaves out "ieee" for many channels, where products
+    without tensor cores are too slow.
     """
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     permitted = dots(problem)
@@ -36,7 +37,7 @@ def worth_trying(problem: Problem) -> tuple[str, ...]:
 def round_tf32(x):
     """Return x rounded to TF32's 10 mantissa bits, ties away from zero; NaN stays NaN and infinity infinity.
 
-    The matrix units only truncate, a bias that adds up.
+    Without it the matrix unit truncates: all errors of a sum then have one sign, and add up.
     """
     if INTERPRETED:
         bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
@@ -50,9 +51,9 @@ def round_tf32(x):
 
 @triton.jit
 def operand(x, DOT: tl.constexpr):
-    """Return an operand of tl.dot as DOT wants it: rounded where the matrix unit would truncate."""
+    """Return an operand of tl.dot, rounded to TF32 where DOT is "tf32": the matrix unit itself would truncate it."""
     if INTERPRETED:
-        x = x.to(tl.float32)  # the interpreter takes the bits of bfloat16 for integers
+        x = x.to(tl.float32)  # the interpreter would multiply bfloat16 by its bits, as integers
     if DOT == "tf32":
         x = round_tf32(x)
     return x
@@ -60,7 +61,7 @@ def operand(x, DOT: tl.constexpr):
 
 @triton.jit
 def accumulator(POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, SWAP: tl.constexpr):
-    """Return zeros for `product` to add to: [positions, channels] or with SWAP the other way round."""
+    """Return the zeros that `product` adds to: [POSITIONS, CHANNELS], or [CHANNELS, POSITIONS] with SWAP."""
     if SWAP:
         acc = tl.zeros((CHANNELS, POSITIONS), dtype=tl.float32)
     else:
@@ -70,9 +71,9 @@ def accumulator(POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, SWAP: tl.conste
 
 @triton.jit
 def product(x, weight, acc, SWAP: tl.constexpr, DOT: tl.constexpr):
-    """Add a tile's product to an accumulator, [positions, channels] or with SWAP the other way round.
+    """Return acc + x * weight, [positions, channels], or with SWAP acc + weight * x, [channels, positions].
 
-    The weights were rounded when they were packed.
+    x has gone through `operand`; the weights were rounded when they were packed.
     """
     weight = operand(weight, "ieee")
     if SWAP:

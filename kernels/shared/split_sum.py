@@ -1,4 +1,9 @@
-"""The end of a product that is split along K: its parts, added in their order, so that every run gives the same bits."""
+"""Sums that are split along K: into how many parts, and the second launch, which adds them.
+
+    y[m, n] = bias[n] + part 0[m, n] + part 1[m, n] + ...      part p: the products of one range of K, by a program of its own
+
+The parts are added in this order always, so every run gives the same bits; atomic adds would not.
+"""
 
 from math import gcd
 
@@ -12,8 +17,8 @@ from tunedb.problem import Problem
 __all__ = ["SPLITS", "split_sum_signature", "splits"]
 
 SPLITS = (1, 2, 4, 8, 16)
-BLOCK = 512  # outputs of a program
-TILE = 64  # of outputs and of K, by which a problem is judged to be short of programs
+BLOCK = 512  # outputs that a program of the second launch adds
+TILE = 64  # positions, channels and K of a typical tile, by which `splits` counts programs
 
 
 @triton.jit
@@ -23,7 +28,7 @@ def split_sum(
     CHANNELS: tl.constexpr, HAS_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     EVEN: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x: SPLIT float32 tensors in the layout of y, [n, CHANNELS, out_d, out_h, out_w]; their sum and the bias go to y."""
+    """Write to y, [n, CHANNELS, out_d, out_h, out_w], the bias and the sum of x: SPLIT float32 tensors in the layout of y."""
     plane = out_d * out_h * out_w
     total = n * CHANNELS * plane // EVEN * EVEN
     offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -38,16 +43,16 @@ def split_sum(
 
 
 def splits(problem: Problem, programs: int, k: int) -> tuple[int, ...]:
-    """Return into how many parts it may pay to split sums of `k` products, so that a GPU has at most so many programs.
+    """Return into how many parts it may pay to split sums of `k` products, with at most `programs` programs in all.
 
-    Small outputs of long sums leave most of a GPU idle: parts of a sum are programs of their own.
+    A problem of few outputs and long sums has few programs, which leave most of a GPU idle; with SPLIT it has more.
     """
     tiles = max(1, problem.outputs // (TILE * TILE))
     return tuple(parts for parts in SPLITS if parts == 1 or (tiles * parts <= programs and k >= TILE * parts))
 
 
 def split_sum_signature(problem: Problem, split: int) -> Signature:
-    """Return the launch that adds `split` parts, float32 in the output's layout, and the bias; its w_ptr is nothing."""
+    """Return the launch that adds the bias and `split` parts, float32 tensors in the output's layout; w_ptr is None."""
     bare = convolution_arguments(problem)
     arguments = bare._replace(
         types={**bare.types, "x_ptr": "*fp32", "w_ptr": "constexpr"},

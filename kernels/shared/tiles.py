@@ -1,4 +1,4 @@
-"""Which outputs a program owns: the decoding of program ids and of output rows, shared by the kernels."""
+"""Which outputs a program owns: from program ids to tiles, and from tiles to output rows and columns."""
 
 import triton
 import triton.language as tl
@@ -18,10 +18,10 @@ __all__ = [
 
 @triton.jit
 def outer_and_inner(OUTER: tl.constexpr, INNER, PHASE: tl.constexpr):
-    """Split the program id into (phase and group, tile).
+    """Return (outer, inner): the number of a program's residue and group, one of OUTER, and that of its tile, one of INNER.
 
-    PHASE says where the phases and groups go: "axis" a grid axis of their own, "fast" the fastest part of
-    axis 0, so that L2 merges the sectors of neighbouring phases, "slow" the slowest.
+    PHASE is the place of `outer` in the grid: "axis" a grid axis of its own; "fast" the fastest part of axis 0, so that programs
+    of neighbouring residues run together and L2 merges the sectors that they fill; "slow" the slowest part of axis 0.
     """
     if PHASE == "axis":
         outer = tl.program_id(2)
@@ -40,7 +40,11 @@ def outer_and_inner(OUTER: tl.constexpr, INNER, PHASE: tl.constexpr):
 
 @triton.jit
 def tile_order(inner, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
-    """Return (pid_m, pid_n): "m" has n on grid axis 1, "n" goes through n first, "swizzle" in groups of 8 rows."""
+    """Return (pid_m, pid_n), which tile of rows and of channels a program owns.
+
+    ORDER: "m" has n on grid axis 1; "n" goes through all n of a row of tiles, then to the next; "swizzle" goes through 8 rows of
+    tiles column by column, so that programs which run together share more operands in L2.
+    """
     if ORDER == "m":
         pid_m = inner
         pid_n = tl.program_id(1)
@@ -58,7 +62,7 @@ def tile_order(inner, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
 
 @triton.jit
 def tile_at(pid, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
-    """Return (pid_m, pid_n, group) of a program on a grid of one axis; groups are slowest, orders as in tile_order."""
+    """Return (pid_m, pid_n, group) on a grid of one axis: groups vary slowest; ORDER is as in tile_order."""
     tiles = num_m * NUM_N
     group = pid // tiles
     if ORDER == "m":
@@ -71,7 +75,7 @@ def tile_at(pid, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
 
 @triton.jit
 def split_residue(residue, PROBLEM: tl.constexpr):
-    """Return the residue of each axis, of one number for all three; width varies fastest."""
+    """Return (residue_d, residue_h, residue_w) from one number for all three, in which width varies fastest."""
     if PROBLEM.axis_w.phases == 1:
         residue_w = 0
     else:
@@ -91,7 +95,7 @@ def split_residue(residue, PROBLEM: tl.constexpr):
 
 @triton.jit
 def phase_length(extent, phase, AXIS: tl.constexpr):
-    """Return how many outputs of an axis belong to a phase."""
+    """Return how many outputs of an axis, `extent` long, have this residue."""
     if AXIS.phases == 1:
         length = extent
     else:
@@ -101,21 +105,21 @@ def phase_length(extent, phase, AXIS: tl.constexpr):
 
 @triton.jit
 def divisor(count):
-    """Return a count that may be 0 as something to divide by.
+    """Return max(count, 1): a count that may be 0, made safe to divide by.
 
-    A phase may have no taps and a short axis no outputs. Triton's pipeliner computes indices ahead of the
-    loop whether it runs or not, and LLVM takes a division by a run-time 0 as proof that the count is not 0:
-    it then drops the test that ends a loop of no steps, and the GPU hangs (seen on an H200).
+    A residue may have no taps, and a short axis no outputs of it. Without this a GPU can hang (seen on an H200): Triton's
+    pipeliner computes indices before the loop, whether or not the loop has steps. From a division by `count` there LLVM
+    concludes that `count` is not 0, and drops the test that ends a loop of no steps.
     """
     return tl.maximum(count, 1)
 
 
 @triton.jit
 def rows(pid_r, n, len_d, len_h, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
-    """Return (sample, j_d, j_h, row is real) of the BLOCK_R output rows of a tile.
+    """Return (sample, j_d, j_h, ok) of the BLOCK_R output rows of a tile; ok says that the row exists.
 
-    One row is scalars, so that its addresses and masks stay uniform; more are vectors of BLOCK_R * BLOCK_W,
-    each row repeated along its columns.
+    For one row these are scalars, so that its addresses and masks are the same in all threads. For more they are vectors of
+    BLOCK_R * BLOCK_W, in which each row's number is repeated along its columns.
     """
     if BLOCK_R == 1:
         row = pid_r
@@ -130,7 +134,7 @@ def rows(pid_r, n, len_d, len_h, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
 
 @triton.jit
 def columns(pid_w, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
-    """Return the output column j_w of each position of a tile."""
+    """Return the output column j_w, [BLOCK_R * BLOCK_W], of each position of a tile of rows by columns."""
     if BLOCK_R == 1:
         offs = tl.arange(0, BLOCK_W)
     else:
@@ -140,7 +144,7 @@ def columns(pid_w, BLOCK_R: tl.constexpr, BLOCK_W: tl.constexpr):
 
 @triton.jit
 def place(vector, AXIS: tl.constexpr):
-    """Lay a vector along an axis of a two-dimensional tile, size 1 in the other."""
+    """Return a vector as a two-dimensional tile: its elements along AXIS, size 1 along the other."""
     if AXIS == 0:
         tile = vector[:, None]
     else:

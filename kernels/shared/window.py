@@ -1,4 +1,12 @@
-"""A window that slides through registers: which inputs a block of outputs needs, and loading them a vector at a time."""
+"""Windows of input in registers: which inputs a block of neighbouring outputs needs, loaded in vectors, each once.
+
+The host makes compile-time tables of an axis, Rows and Columns; the kernels unroll over them. For three taps, stride 1,
+padding 1 and a block of four columns:
+
+    input column     -1  0  1  2  3  4      vectors of 2 start at -2, 0, 2, 4
+    output 0          k0 k1 k2
+    output 1             k0 k1 k2           taps[1] = ((0, 2), (1, 3), (2, 4)): column 0 is the third loaded
+"""
 
 import functools
 from typing import NamedTuple
@@ -23,10 +31,10 @@ Taps = tuple[tuple[int, int], ...]  # (tap of the kernel, index of the input tha
 
 
 class Rows(NamedTuple):
-    """The output rows that a program walks, a compile-time table.
+    """Which input rows a block of output rows reads, a compile-time table.
 
-    `fresh[r]` are the input rows to load before output row r, relative to the block's first; `taps[r]` says
-    which taps meet which of the rows loaded so far.
+    `fresh[r]` are the input rows to load before output row r is computed, relative to the block's first. `taps[r]` are the
+    pairs (tap, index among all rows loaded so far) whose products output row r sums.
     """
 
     fresh: tuple[tuple[int, ...], ...]
@@ -34,24 +42,23 @@ class Rows(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The neighbouring output columns that a thread owns, a compile-time table.
+    """Which input columns the neighbouring output columns of a thread read, a compile-time table.
 
-    There are `count` taps. A thread loads `vectors`, each `size` columns from the one that is named relative to its block's first;
-    `taps[v]` says which taps of output column v meet which of the columns loaded.
+    `taps[v]` are the pairs (tap, index among the columns loaded) whose products output column v sums.
     """
 
-    count: int
-    size: int
-    vectors: tuple[int, ...]
+    count: int  # taps of the kernel along this axis
+    size: int  # columns of a vector
+    vectors: tuple[int, ...]  # the first column of each vector loaded, relative to the thread's first
     taps: tuple[Taps, ...]
 
 
 def _outputs(axis: Axis, block: int) -> tuple[Taps, ...]:
-    """Return the (tap, input position) of `block` outputs of every phase, relative to input block * step."""
+    """Return the (tap, input position) pairs of the first `block` outputs of every residue, in the order of the outputs."""
     found = []
     for output in range(block * axis.phases):
-        j, phase = divmod(output, axis.phases)
-        k0, count, start = taps_of_phase(axis, phase)
+        j, residue = divmod(output, axis.phases)
+        k0, count, start = taps_of_phase(axis, residue)
         first = start + j * axis.step
         found.append(tuple((k0 + t * axis.hop, first + t * axis.reach) for t in range(count)))
     return tuple(found)
@@ -59,7 +66,7 @@ def _outputs(axis: Axis, block: int) -> tuple[Taps, ...]:
 
 @functools.cache
 def rows(axis: Axis, block: int) -> Rows:
-    """Return the table of `block` rows of every phase; each input row is loaded once."""
+    """Return the table of `block` output rows of every residue; each input row is loaded once."""
     seen: dict[int, int] = {}
     fresh, taps = [], []
     for output in _outputs(axis, block):
@@ -72,15 +79,15 @@ def rows(axis: Axis, block: int) -> Rows:
 
 @functools.cache
 def columns(axis: Axis, block: int, widest: int) -> Columns:
-    """Return the table of `block` columns of every phase, loaded in aligned vectors of at most `widest` columns."""
+    """Return the table of `block` output columns of every residue, loaded in aligned vectors of at most `widest` columns."""
     size = 1
     while size < widest and block * axis.step % (2 * size) == 0:
         size *= 2
     outputs = _outputs(axis, block)
     vectors = sorted({position // size * size for taps in outputs for _, position in taps})
-    place = {first: index * size for index, first in enumerate(vectors)}
+    loaded_at = {first: index * size for index, first in enumerate(vectors)}
     taps = tuple(
-        tuple((tap, place[position // size * size] + position % size) for tap, position in output)
+        tuple((tap, loaded_at[position // size * size] + position % size) for tap, position in output)
         for output in outputs
     )
     return Columns(axis.taps, size, tuple(vectors), taps)
@@ -88,9 +95,10 @@ def columns(axis: Axis, block: int, widest: int) -> Columns:
 
 @functools.cache
 def registers(rows: Rows, columns: Columns) -> int:
-    """Estimate the 32-bit registers that a patch keeps in a thread: its sums, one input row, weights.
+    """Estimate how many 32-bit registers a thread needs for a patch: its sums, one input row, weights.
 
-    The compiler adds an input row to all sums that use it, so rows do not stay; weights do if there are more rows.
+    One input row is enough: the compiler adds a row to all sums that use it, and then needs its registers no more. Weights
+    keep theirs where several output rows use them.
     """
     used = {index for taps in columns.taps for _, index in taps}
     again = max(map(len, rows.taps)) if len(rows.taps) > 1 else 1
@@ -99,7 +107,7 @@ def registers(rows: Rows, columns: Columns) -> int:
 
 @triton.jit
 def split(tile, SIZE: tl.constexpr):
-    """Return the SIZE slices of a tile along its last axis, each in registers of the thread that loaded it."""
+    """Return the SIZE slices of a tile along its last axis; each stays in the registers of the thread that loaded it."""
     parts = (tile,)
     for level in tl.static_range(SIZE.bit_length() - 1):
         even = ()
@@ -118,7 +126,7 @@ def split(tile, SIZE: tl.constexpr):
 
 @triton.jit
 def join(tiles, SIZE: tl.constexpr):
-    """Return SIZE tiles as one with a new last axis; the inverse of split."""
+    """Return SIZE tiles as one tile with a new last axis: the inverse of split."""
     parts = tiles
     for level in tl.static_range(SIZE.bit_length() - 1):
         joined = ()
@@ -133,7 +141,8 @@ def join(tiles, SIZE: tl.constexpr):
 def load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr):
     """Return the columns of one input row that a tile needs, as a tuple of tiles, zero outside the input.
 
-    x_ptrs, ok: the tile's pointers and mask, at each thread's first column `col`, whose size is 1 along channels.
+    x_ptrs, ok: pointers to each thread's first column, and whether its row and channel exist. col: the number of that column,
+    of size 1 along channels. STRIDE: elements between neighbouring columns.
     """
     found = ()
     for index in tl.static_range(len(COLUMNS.vectors)):
@@ -143,6 +152,7 @@ def load_row(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, COLUMNS: tl.constexpr)
 
 @triton.jit
 def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SIZE: tl.constexpr):
+    """Return SIZE columns from the thread's column FIRST on, by one load."""
     if SIZE == 1:
         real = ok & (col + FIRST < in_w)
         if FIRST < 0:
@@ -160,7 +170,10 @@ def _vector(x_ptrs, col, ok, in_w, STRIDE: tl.constexpr, FIRST: tl.constexpr, SI
 
 @triton.jit
 def store_row(y_ptrs, o_w, ok, out_w, acc, r, STRIDE: tl.constexpr, WIDTH: tl.constexpr):
-    """Store row r of the sums: in vectors as long as divide its columns, where these are neighbours in memory."""
+    """Store the sums of row r, WIDTH outputs a thread.
+
+    Where columns are neighbours in memory, STRIDE 1, a store takes as many as the largest power of two that divides WIDTH.
+    """
     SIZE: tl.constexpr = WIDTH & -WIDTH if STRIDE == 1 else 1
     for first in tl.static_range(0, WIDTH, SIZE):
         columns = ()
