@@ -1,4 +1,6 @@
-"""The code of kernels/shared_rows.py, in Gluon: an input in shared memory once serves every tap that reads it."""
+"""The kernel of shared_rows, in Gluon: rows are loaded into shared memory once; each tap reads them at a shifted address."""
+
+from typing import Any, NamedTuple
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -10,271 +12,247 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_init,
     warpgroup_mma_wait,
 )
-from tunedb.kernels.shared_rows.io import anew, fetched, pinned, placed, put, seen, store
+from tunedb.kernels.shared_rows.io import (
+    Sizes,
+    load_row,
+    opaque,
+    scheduling_fence,
+    store,
+    store_to_shared,
+    tile_pointers,
+    view,
+)
+from tunedb.kernels.shared_rows.layouts import layouts_of
 
 __all__ = ["shared_rows"]
 
-# Triton 3.7 gave it another name.
+# Triton 3.7 renamed it.
 barrier = getattr(gl, "barrier", None) or gl.thread_barrier
 
 
-@gluon.constexpr_function
-def cores(rows, columns, vector):
-    """Return the layout of rows in shared memory as vectors of 16 bytes, one after another, for a vector of columns after another.
+class Stages(NamedTuple):
+    """Where steps find their operands: a buffer of shared memory for each row and each tap of both stages."""
 
-    Eight neighbouring vectors are what the matrix unit reads at once, from any address that is a multiple of 16 bytes:
-    with swizzled layouts it would have to be one of 1024, and a window could not move by one position.
-    """
-    bases = [[0, 1 << bit] for bit in range(vector.bit_length() - 1)]
-    bases += [[1 << bit, 0] for bit in range(rows.bit_length() - 1)]
-    bases += [[0, vector << bit] for bit in range((columns // vector).bit_length() - 1)]
-    return gl.SharedLinearLayout(bases, [], 128)
+    x: Any  # buffer stage * SHAPE.read + row
+    w: Any  # buffer stage * SHAPE.taps + tap; with RESIDENT step * SHAPE.taps + tap
+    w_pointers: Any  # of the weights of tap 0 of step 0
 
 
 @gluon.jit
 def shared_rows(
     x_ptr, w_ptr, b_ptr, y_ptr,
     n, in_d, in_h, in_w, out_d, out_h, out_w,
-    C_IN: gl.constexpr, C_OUT: gl.constexpr, GROUPS: gl.constexpr,
-    SIDE_D: gl.constexpr, SIDE_H: gl.constexpr, SIDE_W: gl.constexpr,
-    EVEN_IN: gl.constexpr, EVEN_OUT: gl.constexpr, HAS_BIAS: gl.constexpr, CHANNELS_LAST: gl.constexpr, LARGE: gl.constexpr,
-    FEW: gl.constexpr, PAIR: gl.constexpr, PITCH: gl.constexpr, HALO: gl.constexpr, PERIODS: gl.constexpr, WIDE: gl.constexpr, UNIT: gl.constexpr,
-    STACK: gl.constexpr, LINES: gl.constexpr, HIGH: gl.constexpr, TILES: gl.constexpr, RESIDENT: gl.constexpr,
-    BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, WARPS: gl.constexpr,
+    PROBLEM: gl.constexpr, CONFIG: gl.constexpr, SHAPE: gl.constexpr,
 ):  # fmt: skip
-    """w: [GROUPS, blocks of BLOCK_M rows, steps, taps of a step, BLOCK_K / 16 bytes, BLOCK_M, 16 bytes], see weights.core_major.
+    """Compute TILES tiles of one block: geometry.Constants, launch.Config and shape.Shape are its compile-time arguments.
 
-    A strided transposed convolution is one of stride 1 whose rows of w are residues: PERIODS outputs of each axis share a position,
-    those of depth and height are blocks, those of the width, made up to WIDE, rows of one. With FEW the BLOCK_K channels of a position are 4 channels of each of its neighbours, and a tap is all of them.
+    w: [groups * residues * blocks_m, steps, taps of a step, BLOCK_K / 16 bytes, BLOCK_M, 16 bytes], see weights.core_major.
+
+    A strided transposed convolution runs as one of stride 1: the outputs of an axis that share a position are its
+    residues. Those of depth and height are blocks of their own, those of the width rows of one product, rounded up to
+    SHAPE.wide. With SHAPE.few the BLOCK_K columns of a position are 4 channels of each of BLOCK_K / 4 neighbours, and one
+    tap multiplies them all.
     """
     DTYPE: gl.constexpr = x_ptr.dtype.element_ty
-    BITS: gl.constexpr = DTYPE.primitive_bitwidth
-    VECTOR: gl.constexpr = 128 // BITS
-    # Rows of input that a step has in shared memory, and its taps.
-    READ: gl.constexpr = (LINES - 1) * STACK + HIGH if HIGH > 1 else LINES
-    TAPS_W: gl.constexpr = (SIDE_W.taps + BLOCK_K // 4 - 1) // (BLOCK_K // 4) if FEW else SIDE_W.taps
-    TAPS: gl.constexpr = HIGH * TAPS_W
-    CHUNKS: gl.constexpr = 1 if FEW else (C_IN + BLOCK_K - 1) // BLOCK_K
-    HEIGHTS: gl.constexpr = (SIDE_H.taps + STACK - 1) // HIGH
-    STEPS: gl.constexpr = SIDE_D.taps * HEIGHTS * CHUNKS
-    CHANNELS: gl.constexpr = BLOCK_M // (STACK * WIDE)
-    NUM_M: gl.constexpr = (C_OUT + CHANNELS - 1) // CHANNELS
-    PERIOD_D: gl.constexpr = PERIODS[0]
-    PERIOD_H: gl.constexpr = PERIODS[1]
-    PERIOD_W: gl.constexpr = PERIODS[2]
-    BLOCKS: gl.constexpr = GROUPS * PERIOD_D * PERIOD_H * NUM_M
-    VALID: gl.constexpr = (BLOCK_N - HALO) // 8 * 8
-    # What windows of positions that are not stored read beyond the last row.
-    PAST: gl.constexpr = (HALO + 7) // 8 * 8
-    if UNIT == "wgmma":
-        WARPS_M: gl.constexpr = 8 if BLOCK_M == 128 and WARPS == 8 else 4
-        product: gl.constexpr = gl.NVMMADistributedLayout(
-            [3, 0], [WARPS_M, WARPS // WARPS_M], [16, BLOCK_N * WARPS_M // WARPS, 256 // BITS]
-        )
-    else:
-        WARPS_M: gl.constexpr = min(BLOCK_M // 16, 2 if BLOCK_M <= 64 else 4)
-        product: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [WARPS_M, WARPS // WARPS_M], [16, 8])
+    LAYOUTS: gl.constexpr = layouts_of(PROBLEM, CONFIG, SHAPE)
+    # A field of a constexpr is a plain number, but gl.static_range and shapes want a constexpr: bound here.
+    BLOCK_M: gl.constexpr = CONFIG.BLOCK_M
+    BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
+    BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    VECTOR: gl.constexpr = SHAPE.vector
+    READ: gl.constexpr = SHAPE.read
+    TAPS: gl.constexpr = SHAPE.taps
+    STEPS: gl.constexpr = SHAPE.steps
+    TILES: gl.constexpr = CONFIG.TILES
+    LINES: gl.constexpr = CONFIG.LINES
+    # Rows of output that share a run of positions: LINES products of STACK rows, of one residue.
+    RUN_H: gl.constexpr = LINES * CONFIG.STACK * SHAPE.residues_h
 
-    if CHANNELS_LAST:
-        taken: gl.constexpr = gl.BlockedLayout(
-            [1, VECTOR], [32 // (BLOCK_K // VECTOR), BLOCK_K // VECTOR], [WARPS, 1], [1, 0]
-        )
-    else:
-        COLUMN_WARPS: gl.constexpr = min(WARPS, BLOCK_K // VECTOR)
-        taken: gl.constexpr = gl.BlockedLayout(
-            [PAIR, VECTOR], [32, 1], [WARPS // COLUMN_WARPS, COLUMN_WARPS], [0, 1]
-        )
-    ROW_WARPS: gl.constexpr = max(1, min(WARPS, BLOCK_M // 32))
-    copied: gl.constexpr = gl.BlockedLayout([1, VECTOR], [32, 1], [ROW_WARPS, WARPS // ROW_WARPS], [1, 0])
-    vectors: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
-    x_cores: gl.constexpr = cores(BLOCK_N, BLOCK_K, VECTOR)
-    w_cores: gl.constexpr = cores(BLOCK_M, BLOCK_K, VECTOR)
-
-    in_w = in_w // EVEN_IN * EVEN_IN
-    # Rows lie one after another, each with the positions that its windows reach beyond it: a tile is any run of them.
-    pitch = ((out_w + (PERIOD_W - 1)) // PERIOD_W + (HALO + PITCH - 1)) // PITCH * PITCH
-    blocks_h = (out_h + (LINES * STACK * PERIOD_H - 1)) // (LINES * STACK * PERIOD_H)
-    num_d = (out_d + (PERIOD_D - 1)) // PERIOD_D
+    in_w = in_w // PROBLEM.even_in * PROBLEM.even_in
+    # Rows lie one after another, each with the halo that its windows reach beyond it: a tile is any run of their positions.
+    pitch = (out_w + (SHAPE.residues_w - 1)) // SHAPE.residues_w + (SHAPE.halo + SHAPE.pitch - 1)
+    pitch = pitch // SHAPE.pitch * SHAPE.pitch
+    positions_h = (out_h + (RUN_H - 1)) // RUN_H
+    positions_d = (out_d + (SHAPE.residues_d - 1)) // SHAPE.residues_d
     pid = gl.program_id(0)
-    block = pid % BLOCKS  # neighbours read the same rows
-    first = pid // BLOCKS * TILES
+    block = pid % SHAPE.blocks  # neighbouring programs read the same rows
+    first = pid // SHAPE.blocks * TILES
     plane = in_d * in_h * in_w
-    if LARGE:
+    if PROBLEM.large:
         plane = plane.to(gl.int64)
-    stride_c = 1 if CHANNELS_LAST else plane
-    channel = gl.arange(0, BLOCK_K, layout=gl.SliceLayout(0, taken))
-    x_ptr += block // (NUM_M * PERIOD_D * PERIOD_H) * C_IN * stride_c
-    sizes = (n, in_d, in_h, in_w, num_d, pitch, blocks_h, plane, stride_c, channel)
-    w_row = gl.arange(0, BLOCK_M, layout=gl.SliceLayout(1, copied))
-    w_column = gl.arange(0, BLOCK_K, layout=gl.SliceLayout(0, copied))
-    w_place = w_column // VECTOR * (BLOCK_M * VECTOR) + w_column % VECTOR
-    w_tile = w_ptr + block * (STEPS * TAPS * BLOCK_M * BLOCK_K) + w_row[:, None] * VECTOR + w_place[None, :]
+    stride_c = 1 if PROBLEM.channels_last else plane
+    channel = gl.arange(0, BLOCK_K, layout=gl.SliceLayout(0, LAYOUTS.loaded))
+    group = block // (SHAPE.blocks_m * SHAPE.residues_d * SHAPE.residues_h)
+    x_ptr += group * PROBLEM.c_in * stride_c
+    sizes = Sizes(
+        n, in_d, in_h, in_w, out_d, out_h, out_w, positions_d, positions_h, pitch, plane, stride_c, channel
+    )
+    w_row = gl.arange(0, BLOCK_M, layout=gl.SliceLayout(1, LAYOUTS.copied))
+    w_column = gl.arange(0, BLOCK_K, layout=gl.SliceLayout(0, LAYOUTS.copied))
+    w_offset = w_column // VECTOR * (BLOCK_M * VECTOR) + w_column % VECTOR
+    w_pointers = w_ptr + block * (STEPS * TAPS * BLOCK_M * BLOCK_K) + w_row[:, None] * VECTOR + w_offset[None, :]
 
-    # Memory of its own for each row and tap of each stage: the compiler then sees what does not concern what.
-    x_room = ()
+    # One allocation for each row and tap of each stage, so that the compiler sees which accesses cannot conflict.
+    x_buffers = ()
     for _ in gl.static_range(2 * READ):
-        x_room += (
-            gl.allocate_shared_memory(DTYPE, [BLOCK_N * BLOCK_K // VECTOR + PAST, 1, VECTOR], vectors),
+        x_buffers += (
+            gl.allocate_shared_memory(
+                DTYPE, [BLOCK_N * BLOCK_K // VECTOR + SHAPE.past, 1, VECTOR], LAYOUTS.vectors
+            ),
         )
-    w_room = ()
-    for _ in gl.static_range(TAPS * (STEPS if RESIDENT else 2)):
-        w_room += (gl.allocate_shared_memory(DTYPE, [BLOCK_M * BLOCK_K // VECTOR, 1, VECTOR], vectors),)
-    for tap in gl.static_range(TAPS * (STEPS if RESIDENT else 1)):
+    w_buffers = ()
+    for _ in gl.static_range(TAPS * (STEPS if CONFIG.RESIDENT else 2)):
+        w_buffers += (
+            gl.allocate_shared_memory(DTYPE, [BLOCK_M * BLOCK_K // VECTOR, 1, VECTOR], LAYOUTS.vectors),
+        )
+    stages = Stages(x_buffers, w_buffers, w_pointers)
+    for tap in gl.static_range(TAPS * (STEPS if CONFIG.RESIDENT else 1)):
         async_copy.async_copy_global_to_shared(
-            seen(w_room[tap], 0, BLOCK_M, BLOCK_K, w_cores), w_tile + tap * (BLOCK_M * BLOCK_K)
+            view(stages.w[tap], 0, BLOCK_M, BLOCK_K, LAYOUTS.w_shared), w_pointers + tap * (BLOCK_M * BLOCK_K)
         )
     async_copy.commit_group()
-    x = placed(
-        x_ptr, first, first, 1, sizes, SIDE_D, SIDE_H, SIDE_W,
-        C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, PAIR, BLOCK_N, VALID, taken,
-    )  # fmt: skip
+    x = tile_pointers(x_ptr, first, first, 1, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
     for row in gl.static_range(READ):
-        loaded = fetched(x, sizes, 0, row, SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, HIGH, CHUNKS, HEIGHTS, BLOCK_K)  # fmt: skip
-        put(x_room[row], loaded, BLOCK_N, BLOCK_K, x_cores)
-    # Loads are two steps ahead of the products: of the next tile but one where a tile has one step.
+        store_to_shared(
+            stages.x[row], load_row(x, sizes, 0, row, PROBLEM, CONFIG, SHAPE), CONFIG, LAYOUTS
+        )
+    # Rows are loaded into registers two steps ahead of their products: where a tile has one step, two tiles ahead.
     rows = ()
     if STEPS > 1 or TILES > 1:
-        then = x
+        next_x = x
         if STEPS == 1:
-            then = placed(
-                x_ptr, first + 1, first, TILES, sizes, SIDE_D, SIDE_H, SIDE_W,
-                C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, PAIR, BLOCK_N, VALID, taken,
-            )  # fmt: skip
+            next_x = tile_pointers(x_ptr, first + 1, first, TILES, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
         for row in gl.static_range(READ):
-            rows += (
-                fetched(then, sizes, 1 % STEPS, row, SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, HIGH, CHUNKS, HEIGHTS, BLOCK_K),
-            )  # fmt: skip
+            rows += (load_row(next_x, sizes, 1 % STEPS, row, PROBLEM, CONFIG, SHAPE),)
     async_copy.wait_group(0)
-    if UNIT == "wgmma":
+    if CONFIG.UNIT == "wgmma":
         fence_async_shared()
     barrier()
-    # An odd number of steps ends in the stage that it began in: the next tile begins in the other.
-    TURNS: gl.constexpr = 1 + STEPS % 2 if TILES > 1 else 1
-    # Which weights a step takes must be known at compile time where they all stay.
-    LOOPED: gl.constexpr = (STEPS - 2) // 2 * 2 if STEPS > 2 and not RESIDENT else 0
-    for turn in range(TILES // TURNS):
-        for odd in gl.static_range(TURNS):
-            tile = first + turn * TURNS + odd
+    # A tile with an odd number of steps ends in the stage in which it began, so the next tile begins in the other: two
+    # tiles a turn make the stages constants.
+    TURN: gl.constexpr = 1 + STEPS % 2 if TILES > 1 else 1
+    # Steps that run in a loop, two a turn. The last two are unrolled: they prepare the next tile. With RESIDENT all are,
+    # since each multiplies buffers of its own.
+    LOOPED: gl.constexpr = (STEPS - 2) // 2 * 2 if STEPS > 2 and not CONFIG.RESIDENT else 0
+    for turn in range(TILES // TURN):
+        for odd in gl.static_range(TURN):
+            tile = first + turn * TURN + odd
             sums = ()
             for _ in gl.static_range(LINES):
-                zeros = gl.zeros((BLOCK_M, BLOCK_N), gl.float32, layout=product)
-                if UNIT == "wgmma":
+                zeros = gl.zeros((BLOCK_M, BLOCK_N), gl.float32, layout=LAYOUTS.product)
+                if CONFIG.UNIT == "wgmma":
                     zeros = warpgroup_mma_init(zeros)
                 sums += (zeros,)
             if LOOPED > 0:
                 for twice in range(LOOPED // 2):
-                    for slot in gl.static_range(2):
+                    for parity in gl.static_range(2):
                         sums, rows = _step(
-                            x_room, w_room, sums, rows, x, w_tile, sizes, tile, anew(twice * 2) + slot, slot, 0, odd, SIDE_D, SIDE_H, SIDE_W,
-                            C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS, HEIGHTS, STEPS,
-                            BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
+                            stages, sums, rows, x, sizes, tile, opaque(twice * 2) + parity, parity, 0, odd,
+                            PROBLEM, CONFIG, SHAPE, LAYOUTS,
                         )  # fmt: skip
-            then = x
+            next_x = x
             if TILES > 1:
-                then = placed(
-                    x_ptr, tile + (2 if STEPS == 1 else 1), first, TILES, sizes, SIDE_D, SIDE_H, SIDE_W,
-                    C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, PAIR, BLOCK_N, VALID, taken,
-                )  # fmt: skip
+                next_x = tile_pointers(
+                    x_ptr, tile + (2 if STEPS == 1 else 1), first, TILES, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS
+                )
             for step in gl.static_range(LOOPED, STEPS):
                 sums, rows = _step(
-                    x_room, w_room, sums, rows, x if step + 2 < STEPS else then, w_tile, sizes, tile, step, step, step + 3 - STEPS, odd,
-                    SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, LINES, HIGH, TILES, RESIDENT, PAIR, READ, TAPS_W, CHUNKS,
-                    HEIGHTS, STEPS, BLOCK_M, BLOCK_N, BLOCK_K, x_cores, w_cores, UNIT, product,
+                    stages, sums, rows, x if step + 2 < STEPS else next_x, sizes, tile, step, step, step + 3 - STEPS, odd,
+                    PROBLEM, CONFIG, SHAPE, LAYOUTS,
                 )  # fmt: skip
-            if UNIT == "wgmma":
-                sums = _ended(sums, LINES, 0)
+            if CONFIG.UNIT == "wgmma":
+                sums = _wait_for_products(sums, LINES, 0)
                 if TILES == 1:
-                    barrier()  # stores use the memory of what was multiplied
-            for of in gl.static_range(LINES):
-                store(
-                    y_ptr, b_ptr, sums[of], of, tile, block, n, out_d, out_h, out_w, num_d, pitch, blocks_h, C_OUT, GROUPS, NUM_M, HAS_BIAS,
-                    CHANNELS_LAST, LARGE, EVEN_OUT, PERIODS, WIDE, STACK, LINES, VALID, BLOCK_M, BLOCK_N, WARPS, product,
-                )  # fmt: skip
-            x = then
+                    barrier()  # stores change layout in the memory that the last products read
+            for line in gl.static_range(LINES):
+                store(y_ptr, b_ptr, sums[line], line, tile, block, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
+            x = next_x
 
 
 @gluon.jit
 def _step(
-    x_room, w_room, sums, rows, x, w_tile, sizes, tile, step, place: gl.constexpr, LEFT: gl.constexpr, odd: gl.constexpr,
-    SIDE_D: gl.constexpr, SIDE_H: gl.constexpr, SIDE_W: gl.constexpr, C_IN: gl.constexpr, GROUPS: gl.constexpr, CHANNELS_LAST: gl.constexpr, FEW: gl.constexpr,
-    STACK: gl.constexpr, LINES: gl.constexpr, HIGH: gl.constexpr, TILES: gl.constexpr, RESIDENT: gl.constexpr, PAIR: gl.constexpr,
-    READ: gl.constexpr, TAPS_W: gl.constexpr, CHUNKS: gl.constexpr, HEIGHTS: gl.constexpr, STEPS: gl.constexpr,
-    BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr, x_cores: gl.constexpr, w_cores: gl.constexpr, UNIT: gl.constexpr, product: gl.constexpr,
+    stages, sums, rows, x, sizes, tile, step, STEP: gl.constexpr, LEFT: gl.constexpr, ODD: gl.constexpr,
+    PROBLEM: gl.constexpr, CONFIG: gl.constexpr, SHAPE: gl.constexpr, LAYOUTS: gl.constexpr,
 ):  # fmt: skip
-    """Multiply what is in one stage; meanwhile bring the next step into the other and begin to load the one after.
+    """Multiply one stage; meanwhile write the next step's operands to the other stage and load the rows of the step after.
 
-    LEFT is 1 in the last step but one of a tile and 2 in the last: what they load, and what the last brings, is the next tile's.
-    The other stage can be written once the products of the step before have ended in all warps, and is while the first ones of
-    this step are under way: the matrix units always have products waiting. Weights come first, since nothing else covers their
-    way; the loads of rows stay between the products, a whole step before they are needed.
+    STEP is the step where it is a constant, else its parity. LEFT is 1 in the last step but one of a tile, 2 in the last
+    and at most 0 before: from 1 on the rows that are loaded are the next tile's, at 2 also those that are written.
+    ODD is 1 where the tile began in stage 1.
+
+    Double buffer: overwrite stage 1-s once the previous step's products are done in all warps; its copies overlap this
+    step's first ones, so the matrix units always have products waiting. Weights are copied first, since nothing else
+    covers their latency; the loads of rows stay between the products, a whole step before they are needed.
     """
-    DTYPE: gl.constexpr = w_tile.dtype.element_ty
-    TAPS: gl.constexpr = HIGH * TAPS_W
-    SHIFT: gl.constexpr = BLOCK_K // 4 * SIDE_W.reach // SIDE_W.step if FEW else SIDE_W.reach
-    K_WIDTH: gl.constexpr = 32 // DTYPE.primitive_bitwidth
-    LATE: gl.constexpr = TAPS // 2
-    LINE: gl.constexpr = STACK if HIGH > 1 else 1  # rows of input from one line to the next
-    SLOT: gl.constexpr = (place + odd) % 2
-    W_SLOT: gl.constexpr = place if RESIDENT else SLOT
-    PUTS: gl.constexpr = LEFT < 2 or TILES > 1
-    LOADS: gl.constexpr = LEFT < 1 or TILES > 1
-    # New in every step for all the compiler knows, which would otherwise keep the addresses of all windows in registers.
-    nought = (sizes[0] + tile + step) >> 31
-    coming = ()
+    TAPS: gl.constexpr = SHAPE.taps
+    READ: gl.constexpr = SHAPE.read
+    LINES: gl.constexpr = CONFIG.LINES
+    BLOCK_M: gl.constexpr = CONFIG.BLOCK_M
+    BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
+    BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    K_WIDTH: gl.constexpr = SHAPE.vector // 4
+    LATE: gl.constexpr = TAPS // 2  # the tap from which on rows are written and loaded
+    NEXT_LINE: gl.constexpr = CONFIG.STACK if CONFIG.HIGH > 1 else 1  # rows of input from one line to the next
+    STAGE: gl.constexpr = (STEP + ODD) % 2
+    W_STAGE: gl.constexpr = STEP if CONFIG.RESIDENT else STAGE
+    WRITES: gl.constexpr = LEFT < 2 or CONFIG.TILES > 1
+    LOADS: gl.constexpr = LEFT < 1 or CONFIG.TILES > 1
+    # Always 0, but opaque: keeps LLVM from holding every window's address in registers.
+    zero = (sizes.n + tile + step) >> 31
+    loaded = ()
     for tap in gl.static_range(TAPS):
         added = ()
-        weights = seen(w_room[W_SLOT * TAPS + tap], nought, BLOCK_M, BLOCK_K, w_cores)
-        if UNIT == "mma":
-            weights = weights.load(gl.DotOperandLayout(0, product, K_WIDTH))
-        for of in gl.static_range(LINES):
-            window = seen(
-                x_room[SLOT * READ + of * LINE + tap // TAPS_W],
-                nought + (-SIDE_W.lead % PAIR + tap % TAPS_W * SHIFT),
-                BLOCK_N, BLOCK_K, x_cores,
+        weights = view(stages.w[W_STAGE * TAPS + tap], zero, BLOCK_M, BLOCK_K, LAYOUTS.w_shared)
+        if CONFIG.UNIT == "mma":
+            weights = weights.load(gl.DotOperandLayout(0, LAYOUTS.product, K_WIDTH))
+        for line in gl.static_range(LINES):
+            window = view(
+                stages.x[STAGE * READ + line * NEXT_LINE + tap // SHAPE.taps_w],
+                zero + (-SHAPE.width.lead % SHAPE.pair + tap % SHAPE.taps_w * SHAPE.shift),
+                BLOCK_N, BLOCK_K, LAYOUTS.x_shared,
             ).permute((1, 0))  # fmt: skip
-            if UNIT == "wgmma":
-                added += (warpgroup_mma(weights, window, sums[of], is_async=True),)
+            if CONFIG.UNIT == "wgmma":
+                added += (warpgroup_mma(weights, window, sums[line], is_async=True),)
             else:
-                values = window.load(gl.DotOperandLayout(1, product, K_WIDTH))
-                added += (mma_v2(weights, values, sums[of], input_precision="tf32"),)
+                values = window.load(gl.DotOperandLayout(1, LAYOUTS.product, K_WIDTH))
+                added += (mma_v2(weights, values, sums[line], input_precision="tf32"),)
         sums = added
         if tap == 0:
-            if UNIT == "wgmma":
-                sums = _ended(sums, LINES, LINES)
+            if CONFIG.UNIT == "wgmma":
+                sums = _wait_for_products(sums, LINES, LINES)
                 barrier()
-            if PUTS and not RESIDENT:
-                for of in gl.static_range(TAPS):
-                    following = ((step + 1) if LEFT < 2 else 0) * TAPS + of
+            if WRITES and not CONFIG.RESIDENT:
+                for other in gl.static_range(TAPS):
+                    following = ((step + 1) if LEFT < 2 else 0) * TAPS + other
                     async_copy.async_copy_global_to_shared(
-                        seen(w_room[(1 - SLOT) * TAPS + of], 0, BLOCK_M, BLOCK_K, w_cores),
-                        w_tile + following * (BLOCK_M * BLOCK_K),
+                        view(stages.w[(1 - STAGE) * TAPS + other], 0, BLOCK_M, BLOCK_K, LAYOUTS.w_shared),
+                        stages.w_pointers + following * (BLOCK_M * BLOCK_K),
                     )
                 async_copy.commit_group()
         for row in gl.static_range(READ):
             if LATE + row * (TAPS - LATE) // READ == tap:
-                if PUTS:
-                    put(x_room[(1 - SLOT) * READ + row], rows[row], BLOCK_N, BLOCK_K, x_cores)
+                if WRITES:
+                    store_to_shared(stages.x[(1 - STAGE) * READ + row], rows[row], CONFIG, LAYOUTS)
                 if LOADS:
-                    pinned(step)
-                    coming += (
-                        fetched(x, sizes, (step + 2) if LEFT < 1 else (LEFT - 1) % STEPS, row, SIDE_D, SIDE_H, SIDE_W, C_IN, GROUPS, CHANNELS_LAST, FEW, STACK, HIGH, CHUNKS, HEIGHTS, BLOCK_K),
-                    )  # fmt: skip
-                    pinned(step)
-    if PUTS:
-        if not RESIDENT:
+                    scheduling_fence(step)
+                    ahead = (step + 2) if LEFT < 1 else (LEFT - 1) % SHAPE.steps
+                    loaded += (load_row(x, sizes, ahead, row, PROBLEM, CONFIG, SHAPE),)
+                    scheduling_fence(step)
+    if WRITES:
+        if not CONFIG.RESIDENT:
             async_copy.wait_group(0)
-        if UNIT == "wgmma":
+        if CONFIG.UNIT == "wgmma":
             fence_async_shared()
         barrier()
     if not LOADS:
-        coming = rows
-    return sums, coming
+        loaded = rows
+    return sums, loaded
 
 
 @gluon.jit
-def _ended(sums, LINES: gl.constexpr, BUT: gl.constexpr):
-    """Wait for all products but the last ones."""
+def _wait_for_products(sums, LINES: gl.constexpr, BUT: gl.constexpr):
+    """Wait for all products but the last `BUT`."""
     sums = warpgroup_mma_wait(BUT, deps=sums)
     if LINES == 1:
-        sums = (sums,)  # of one tensor Gluon makes no tuple
+        sums = (sums,)  # Gluon returns a single tensor without a tuple
     return sums

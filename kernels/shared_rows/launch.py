@@ -1,13 +1,12 @@
 """How shared_rows is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
-from math import gcd
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tunedb.kernels.shared.geometry import is_large
+from tunedb.kernels.shared.geometry import axes, problem_constants
 from tunedb.kernels.shared.packing import packing_of
 from tunedb.kernels.shared_rows.jit import shared_rows
-from tunedb.kernels.shared_rows.shape import blocks, dense, few, positions, shape_of, spots, wide
+from tunedb.kernels.shared_rows.shape import dense, few, position_extents, positions, shape_of, wide
 from tunedb.kernels.shared_rows.weights import core_major
 
 from tunedb.device import Device
@@ -44,7 +43,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return "stride and dilation of a transposed convolution must have no common factor"
     if packing.strided and (few(problem) or wide(packing) > 8):
         return "a strided transposed convolution must have 5 input channels and a stride of at most 8 along the width"
-    item, rows, width = ITEM_BYTES[problem.dtype], spots(problem, packing)[1], packing.width
+    item, rows, width = ITEM_BYTES[problem.dtype], position_extents(problem, packing)[1], packing.width
     if few(problem):
         if config.BLOCK_K // 4 * width.reach % width.step:
             return f"the stride of the width must divide {config.BLOCK_K // 4} dilations, the neighbours that are one tap"
@@ -70,19 +69,19 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     shape, threads = shape_of(problem, packing, config), 32 * config.num_warps
     if 2 * shape.valid < config.BLOCK_N:
         return f"a window must reach at most half of BLOCK_N {config.BLOCK_N}, but reaches {shape.halo}"
-    fetched = config.BLOCK_N * config.BLOCK_K // threads
-    if fetched * item < 16:
+    loaded = config.BLOCK_N * config.BLOCK_K // threads
+    if loaded * item < 16:
         return f"a thread must load a vector of every row, but {config.num_warps} warps share {config.BLOCK_N} x {config.BLOCK_K}"
     sums = config.LINES * config.BLOCK_M * config.BLOCK_N // threads
     # Loads of single 16-bit elements take a register each.
     size = item if shape.pair == 2 or (problem.layout == "channels_last" and not few(problem)) else 4
-    if sums < 16 or sums + shape.read * fetched * size // 4 > REGISTERS:
+    if sums < 16 or sums + shape.read * loaded * size // 4 > REGISTERS:
         return f"a thread must keep 16 sums or more, and with its input {REGISTERS} registers, but has {sums} sums"
     if config.RESIDENT and (config.TILES == 1 or shape.taps * shape.steps > MOST_TAPS):
         return f"weights must stay for several tiles, and be of at most {MOST_TAPS} taps and steps, but are of {shape.taps * shape.steps}"
     weights = shape.taps * (shape.steps if config.RESIDENT else 2) * config.BLOCK_M
     shared = (2 * shape.read * config.BLOCK_N + weights) * config.BLOCK_K * item
-    shared += 2 * shape.read * ((shape.halo + 7) // 8 * 128)
+    shared += 2 * shape.read * (shape.past * 16)
     if config.TILES > 1:
         shared += config.BLOCK_M * config.BLOCK_N * item  # what is stored changes its layout there
     if shared > device.shared_block:
@@ -107,7 +106,7 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     shape = shape_of(problem, packing, config)
     return (
         -(-positions(problem, packing, config, shape) // (shape.valid * config.TILES))
-        * blocks(problem, packing, config),
+        * shape.blocks,
         1,
         1,
     )
@@ -116,27 +115,11 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
 def signature(problem: Problem, config: Config) -> Signature:
     packing = packing_of(problem)
     assert packing is not None
-    shape = shape_of(problem, packing, config)
-    constexprs: dict[str, Any] = {
-        "C_IN": problem.c_in // problem.groups,
-        "C_OUT": problem.c_out // problem.groups,
-        "GROUPS": problem.groups,
-        "SIDE_D": packing.depth,
-        "SIDE_H": packing.height,
-        "SIDE_W": packing.width,
-        "EVEN_IN": gcd(problem.in_w, 16),
-        "EVEN_OUT": gcd(problem.out_extents[2], 16),
-        "HAS_BIAS": problem.bias,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "LARGE": int(is_large(problem)),
-        "FEW": int(few(problem)),
-        "PERIODS": packing.periods,
-        "WIDE": wide(packing),
-        "PAIR": shape.pair,
-        "PITCH": shape.pitch,
-        "HALO": shape.halo,
-        "WARPS": config.num_warps,
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
+    constexprs = {
+        # Its windows are SHAPE's sides: the axes of PROBLEM, of the convolution as it was asked for, go unused.
+        "PROBLEM": problem_constants(problem, axes(problem)),
+        "CONFIG": config,
+        "SHAPE": shape_of(problem, packing, config),
     }
     return convolution_arguments(problem).signature(
         shared_rows, constexprs, _grid(problem, config), config.num_warps, num_stages=2

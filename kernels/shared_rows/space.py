@@ -5,7 +5,7 @@ from math import prod
 
 from tunedb.kernels.shared.packing import packing_of
 from tunedb.kernels.shared_rows.launch import Config, units_of, valid
-from tunedb.kernels.shared_rows.shape import dense, shape_of, spots, wide
+from tunedb.kernels.shared_rows.shape import dense, position_extents, shape_of, wide
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -24,7 +24,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     packing = packing_of(problem)
     assert packing is not None
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
-    item, rows = ITEM_BYTES[problem.dtype], spots(problem, packing)[1]
+    item, rows = ITEM_BYTES[problem.dtype], position_extents(problem, packing)[1]
     columns = c_out * wide(packing)
     outputs = problem.n * prod(problem.out_extents)
     whole = 64 if device.wgmma else 16  # rows of the smallest product

@@ -36,7 +36,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     place = torch.device(sys.argv[1])
     if os.environ.get("TRITON_INTERPRET") == "1":
-        for name in ("shared_rows.io", "shared_rows.jit"):
+        for name in ("shared_rows.layouts", "shared_rows.io", "shared_rows.jit"):
             gluon_interpreter.imported(f"tunedb.kernels.{name}")
     for line in sys.stdin:
         case = json.loads(line)
