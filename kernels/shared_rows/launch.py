@@ -14,19 +14,19 @@ from tunedb.kernel import Run, Signature
 from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
 from tunedb.problem import ITEM_BYTES, Problem
 
-MOST_TAPS = 64  # whose weights stay in shared memory, each a buffer of its own
-REGISTERS = 216  # of a thread, for its sums and the input of the next step: more would spill
+MOST_TAPS = 64  # taps of all steps whose weights may stay in shared memory: each is a buffer of its own
+REGISTERS = 216  # that a thread may use for its sums and the input of the next step: more would spill
 
 
 class Config(NamedTuple):
-    """A program makes LINES * STACK rows of BLOCK_N positions, a few of them the next tile's, by BLOCK_M / STACK channels."""
+    """A tile is LINES * STACK rows of BLOCK_N positions by BLOCK_M / STACK channels; its last few positions, the halo, belong to the next tile."""
 
-    UNIT: str  # what multiplies: "wgmma" of Hopper, or "mma"
-    STACK: int  # neighbouring rows of output whose channels make one product's rows: for few of them
-    LINES: int  # products, of neighbouring rows of output, that share weights and rows of input
-    HIGH: int  # taps along the height whose weights a step has: 1 or all
-    TILES: int  # that a program makes, one after the other
-    RESIDENT: int  # 1: all weights stay in shared memory
+    UNIT: str  # the instruction that multiplies: "wgmma" of Hopper, or "mma"
+    STACK: int  # neighbouring rows of output that fill one product's rows: for few output channels
+    LINES: int  # products of a program, for neighbouring rows of output: they share weights and rows of input
+    HIGH: int  # taps along the height in one step: 1 or all
+    TILES: int  # tiles that a program computes, one after the other
+    RESIDENT: int  # 1: the weights of all steps stay in shared memory
     BLOCK_M: int
     BLOCK_N: int
     BLOCK_K: int
@@ -83,7 +83,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     shared = (2 * shape.read * config.BLOCK_N + weights) * config.BLOCK_K * item
     shared += 2 * shape.read * (shape.past * 16)
     if config.TILES > 1:
-        shared += config.BLOCK_M * config.BLOCK_N * item  # what is stored changes its layout there
+        shared += config.BLOCK_M * config.BLOCK_N * item  # results change their layout there before they are stored
     if shared > device.shared_block:
         return (
             f"stages and results need {shared} bytes of shared memory, but a block has {device.shared_block}"

@@ -1,10 +1,13 @@
-"""Gluon for Triton's interpreter: shared memory, asynchronous copies and wgmma as what they compute.
+"""Gluon for Triton's interpreter: shared memory, asynchronous copies and products give the results that a GPU would.
 
-Triton's interpreter runs kernels written in its own language only. `imported` puts modules in the place of Gluon's that
-give a kernel the same results. Distributed layouts are nothing. Shared memory is vectors of 16 bytes, NaN at first, in
-which a tile lies as kernels/shared_rows_jit.cores has it. What a GPU would leave to chance is NaN: a product of what was
-written without a fence and a barrier in between, or copied and not waited for, and one whose operands are overwritten
-before it was waited for, or before a barrier after that, since another warp may still wait.
+Triton's interpreter only runs kernels written in Triton's own language. `imported` imports a Gluon kernel with stand-ins for
+Gluon's modules. Distributed layouts are ignored. Shared memory is an array of vectors of 16 bytes, which holds NaN at first;
+a tile lies in it as kernels/shared_rows/layouts.py says.
+
+Races become NaN, so that a test sees them. A product is NaN
+- where it reads what was written without a fence and then a barrier, or copied and not waited for;
+- where its operands are overwritten before it was waited for, or before the barrier after that: another warp may still be
+  waiting.
 """
 
 import importlib
@@ -17,11 +20,12 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter
 
-MOVING, WRITTEN, FENCED, SEEN, THERE = range(5)  # what is known of a vector of shared memory
+# How far a vector of shared memory is: being copied, written, fenced, visible to all threads, visible to the matrix unit too.
+COPYING, WRITTEN, FENCED, VISIBLE, MULTIPLIABLE = range(5)
 
 
-class _Room:
-    """One allocation."""
+class _Buffer:
+    """One allocation of shared memory, as lines of one vector each."""
 
     def __init__(self, dtype, shape, _layout=None):
         kind = np.dtype({"bf16": np.uint16, "fp16": np.float16, "fp32": np.float32}[dtype.name])
@@ -30,53 +34,53 @@ class _Room:
         vector = 16 // kind.itemsize
         lines = math.prod(_number(size) for size in shape) // vector
         self.data = np.full((lines, vector), self.nan, kind)
-        self.state = np.full(lines, THERE)
+        self.state = np.full(lines, MULTIPLIABLE)
 
     def index(self, line):
         return _Tile(self, _number(line))
 
 
 class _Tile:
-    """Rows and columns from a vector of an allocation on: a vector of columns after another, each row after row."""
+    """Rows and columns of a buffer from a given line on: the first vector of every row, then the second of every row, and so on."""
 
-    def __init__(self, room, first):
-        self.room, self.first = room, first
+    def __init__(self, buffer, first):
+        self.buffer, self.first = buffer, first
 
     def _reinterpret(self, _dtype, shape, _layout):
         rows, columns = (_number(size) for size in shape)
-        vector = self.room.data.shape[1]
+        vector = self.buffer.data.shape[1]
         column = np.arange(columns)
         self.lines = self.first + column // vector * rows + np.arange(rows)[:, None]
-        self.places = np.broadcast_to(column % vector, self.lines.shape)
+        self.elements = np.broadcast_to(column % vector, self.lines.shape)
         return self
 
     def permute(self, _order):
         return _Transposed(self)
 
     def store(self, value):
-        self.put(value, WRITTEN)
+        self.write(value, WRITTEN)
 
     def load(self, _layout):
-        return self.values(SEEN)
+        return self.values(VISIBLE)
 
-    def put(self, value, state):
+    def write(self, value, state):
         _Allocation.products.overwritten(self)
         if value is not None:
             data = value.handle.data
-            assert data.dtype == self.room.data.dtype
-            self.room.data[self.lines, self.places] = data
-        self.room.state[self.lines] = state
+            assert data.dtype == self.buffer.data.dtype
+            self.buffer.data[self.lines, self.elements] = data
+        self.buffer.state[self.lines] = state
 
     def operand(self, axis):
-        """Return the values; those that are not there yet are NaN."""
+        """Return the values for a product, which reads them; those that the matrix unit cannot read yet are NaN."""
         _Allocation.products.reads.append((self, axis))
-        return self.values(THERE)
+        return self.values(MULTIPLIABLE)
 
     def values(self, least):
-        found = self.room.data[self.lines, self.places].copy()
-        found[self.room.state[self.lines] < least] = self.room.nan
-        handle = interpreter.TensorHandle(found, self.room.dtype)
-        return tl.tensor(handle, tl.block_type(self.room.dtype, list(self.lines.shape)))
+        found = self.buffer.data[self.lines, self.elements].copy()
+        found[self.buffer.state[self.lines] < least] = self.buffer.nan
+        handle = interpreter.TensorHandle(found, self.buffer.dtype)
+        return tl.tensor(handle, tl.block_type(self.buffer.dtype, list(self.lines.shape)))
 
 
 class _Transposed:
@@ -97,13 +101,13 @@ def _number(value):
 
 
 class _Copies:
-    """Copies by group: under way until waited for."""
+    """Asynchronous copies by group: they take effect when they are waited for."""
 
     def __init__(self):
         self.open, self.groups = [], []
 
     def async_copy_global_to_shared(self, tile, pointer, mask=None):
-        tile.put(None, MOVING)
+        tile.write(None, COPYING)
         if mask is None or mask:
             self.open.append((tile, pointer))
 
@@ -114,50 +118,53 @@ class _Copies:
     def wait_group(self, outstanding):
         while len(self.groups) > _number(outstanding):
             for tile, pointer in self.groups.pop(0):
-                tile.put(tl.load(pointer), WRITTEN)
+                tile.write(tl.load(pointer), WRITTEN)
 
 
 class _Products:
-    """Products by what they read: those not waited for, those that another warp may not have waited for, and what was overwritten."""
+    """What asynchronous products read, and which of it was overwritten too early.
+
+    `running` were not waited for. `ended` were, but there was no barrier since: another warp may not have waited for them.
+    """
 
     def __init__(self):
-        self.reads, self.under_way, self.ended, self.lost = [], [], [], {}
+        self.reads, self.running, self.ended, self.lost = [], [], [], {}
 
     def overwritten(self, tile):
-        for read, axis in itertools.chain(*self.under_way, *self.ended):
-            if read.room is tile.room:
+        for read, axis in itertools.chain(*self.running, *self.ended):
+            if read.buffer is tile.buffer:
                 lost = self.lost.setdefault(axis, np.zeros(len(read.lines), bool))
                 lost |= np.isin(read.lines, tile.lines).any(1)
 
     def begun(self):
-        self.under_way.append(self.reads)
+        self.running.append(self.reads)
         self.reads = []
 
     def waited(self, outstanding, sums):
-        """Make NaN of what a product read that was overwritten too early."""
+        """Set sums to NaN whose operands were overwritten too early, and leave at most `outstanding` products running."""
         for tensor in sums:
             for axis, lost in self.lost.items():
                 np.moveaxis(tensor.handle.data, axis, 0)[lost] = np.nan
         self.lost = {}
-        gone = max(0, len(self.under_way) - outstanding)
-        self.ended += self.under_way[:gone]
-        self.under_way = self.under_way[gone:]
+        gone = max(0, len(self.running) - outstanding)
+        self.ended += self.running[:gone]
+        self.running = self.running[gone:]
 
 
 def _barrier():
-    """What was written can be loaded by all threads, and what was fenced multiplied by an asynchronous unit."""
-    _advance(FENCED, THERE)
-    _advance(WRITTEN, SEEN)
+    """Make what was written visible to all threads, and what was fenced also to the matrix unit."""
+    _advance(FENCED, MULTIPLIABLE)
+    _advance(WRITTEN, VISIBLE)
     _Allocation.products.ended = []
 
 
 def _advance(before, after):
-    for room in _Allocation.rooms:
-        room.state[room.state == before] = after
+    for buffer in _Allocation.buffers:
+        buffer.state[buffer.state == before] = after
 
 
 def warpgroup_mma(one, other, total, is_async=False):
-    # The interpreter takes the bits of bfloat16 for integers.
+    # The interpreter holds bfloat16 as integers: their bits.
     one, other = one.operand(0).to(tl.float32), other.operand(1).to(tl.float32)
     _Allocation.products.begun()
     return tl.dot(one, other, total, input_precision="tf32")
@@ -173,7 +180,7 @@ def warpgroup_mma_wait(outstanding, deps):
 
 
 class InterpretedFunction(interpreter.InterpretedFunction):
-    """A function whose constants are annotated with Gluon's name, which the interpreter knows by Triton's."""
+    """A function whose constants are annotated gl.constexpr: the interpreter looks for tl.constexpr."""
 
     def rewrite(self):
         function = super().rewrite()
@@ -184,22 +191,22 @@ class InterpretedFunction(interpreter.InterpretedFunction):
 
 
 class _Allocation:
-    """The allocations of the program that runs: those of the one before are gone."""
+    """The buffers of the running program; a new program starts with none."""
 
-    rooms, program, products = (), None, _Products()
+    buffers, program, products = (), None, _Products()
 
     def __new__(cls, dtype, shape, layout):
         program = interpreter.interpreter_builder.grid_idx
         if program != cls.program:
-            cls.rooms, cls.program = (), program
+            cls.buffers, cls.program = (), program
             cls.products = _Products()
-        room = _Room(dtype, shape, layout)
-        cls.rooms += (room,)
-        return room
+        buffer = _Buffer(dtype, shape, layout)
+        cls.buffers += (buffer,)
+        return buffer
 
 
 def imported(kernel):
-    """Import a module that is written in Gluon, with the stand-ins in its place."""
+    """Import a module that is written in Gluon with the stand-ins in the place of Gluon."""
     language = types.ModuleType("triton.experimental.gluon.language")
     for name in ("program_id", "expand_dims", "permute", "reshape", "load", "store", "static_range", "where"):
         # Looked up when called: the interpreter puts its own functions into triton.language for the time of a run.
@@ -245,7 +252,7 @@ def imported(kernel):
     sys.modules |= stand_ins
     try:
         module = importlib.import_module(kernel)
-        module.tl = tl  # by which the interpreter sees that there is something to interpret
+        module.tl = tl  # the interpreter looks for a global of this value
         return module
     finally:
         for name, module in own.items():
