@@ -90,7 +90,9 @@ def shared_rows(
     w_row = gl.arange(0, BLOCK_M, layout=gl.SliceLayout(1, LAYOUTS.copied))
     w_column = gl.arange(0, BLOCK_K, layout=gl.SliceLayout(0, LAYOUTS.copied))
     w_offset = w_column // VECTOR * (BLOCK_M * VECTOR) + w_column % VECTOR
-    w_pointers = w_ptr + block * (STEPS * TAPS * BLOCK_M * BLOCK_K) + w_row[:, None] * VECTOR + w_offset[None, :]
+    w_pointers = (
+        w_ptr + block * (STEPS * TAPS * BLOCK_M * BLOCK_K) + w_row[:, None] * VECTOR + w_offset[None, :]
+    )
 
     # One allocation for each row and tap of each stage, so that the compiler sees which accesses cannot conflict.
     x_buffers = ()
@@ -113,9 +115,7 @@ def shared_rows(
     async_copy.commit_group()
     x = tile_pointers(x_ptr, first, first, 1, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
     for row in gl.static_range(READ):
-        store_to_shared(
-            stages.x[row], load_row(x, sizes, 0, row, PROBLEM, CONFIG, SHAPE), CONFIG, LAYOUTS
-        )
+        store_to_shared(stages.x[row], load_row(x, sizes, 0, row, PROBLEM, CONFIG, SHAPE), CONFIG, LAYOUTS)
     # Rows are loaded into registers two steps ahead of their products: where a tile has one step, two tiles ahead.
     rows = ()
     if STEPS > 1 or TILES > 1:
@@ -153,7 +153,15 @@ def shared_rows(
             next_x = x
             if TILES > 1:
                 next_x = tile_pointers(
-                    x_ptr, tile + (2 if STEPS == 1 else 1), first, TILES, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS
+                    x_ptr,
+                    tile + (2 if STEPS == 1 else 1),
+                    first,
+                    TILES,
+                    sizes,
+                    PROBLEM,
+                    CONFIG,
+                    SHAPE,
+                    LAYOUTS,
                 )
             for step in gl.static_range(LOOPED, STEPS):
                 sums, rows = _step(
@@ -192,7 +200,9 @@ def _step(
     BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
     K_WIDTH: gl.constexpr = SHAPE.vector // 4
     LATE: gl.constexpr = TAPS // 2  # the tap from which on rows are written and loaded
-    NEXT_LINE: gl.constexpr = CONFIG.STACK if CONFIG.HIGH > 1 else 1  # rows of input from one line to the next
+    NEXT_LINE: gl.constexpr = (
+        CONFIG.STACK if CONFIG.HIGH > 1 else 1
+    )  # rows of input from one line to the next
     STAGE: gl.constexpr = (STEP + ODD) % 2
     W_STAGE: gl.constexpr = STEP if CONFIG.RESIDENT else STAGE
     WRITES: gl.constexpr = LEFT < 2 or CONFIG.TILES > 1

@@ -83,7 +83,9 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     shared = (2 * shape.read * config.BLOCK_N + weights) * config.BLOCK_K * item
     shared += 2 * shape.read * (shape.past * 16)
     if config.TILES > 1:
-        shared += config.BLOCK_M * config.BLOCK_N * item  # results change their layout there before they are stored
+        shared += (
+            config.BLOCK_M * config.BLOCK_N * item
+        )  # results change their layout there before they are stored
     if shared > device.shared_block:
         return (
             f"stages and results need {shared} bytes of shared memory, but a block has {device.shared_block}"
@@ -105,8 +107,7 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     assert packing is not None
     shape = shape_of(problem, packing, config)
     return (
-        -(-positions(problem, packing, config, shape) // (shape.valid * config.TILES))
-        * shape.blocks,
+        -(-positions(problem, packing, config, shape) // (shape.valid * config.TILES)) * shape.blocks,
         1,
         1,
     )
