@@ -1,11 +1,11 @@
 """How kn2row is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tunedb.kernels.kn2row.jit import Width, kn2row
+from tunedb.kernels.kn2row.jit import Width, kn2row, lead
 from tunedb.kernels.kn2row.weights import width_major, width_row
-from tunedb.kernels.shared.geometry import axes, constants
+from tunedb.kernels.shared.geometry import axes, problem_constants
 from tunedb.kernels.shared.limits import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.shared.precision import dots
 
@@ -70,9 +70,9 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     }
     if flaw := shape_flaw(config, allowed):
         return flaw
-    lead = _lead(width, config)
-    if 2 * lead > config.BLOCK_M or lead > pitch(problem, width):
-        return f"BLOCK_M {config.BLOCK_M} must be at least twice the {lead} positions that only feed their neighbours, and a row at least those"
+    repeated = lead(width.halo, width.align, config.TAPS)
+    if 2 * repeated > config.BLOCK_M or repeated > pitch(problem, width):
+        return f"BLOCK_M {config.BLOCK_M} must be at least twice the {repeated} positions that only feed their neighbours, and a row at least those"
     c_in = problem.c_in // problem.groups
     if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
@@ -93,11 +93,6 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     return launch_flaw(problem, _grid(problem, config))
 
 
-def _lead(width: Width, config: Config) -> int:
-    """Return the positions at the head of a tile whose outputs belong to the tile before."""
-    return -(-width.halo // width.align) * width.align if config.TAPS else 0
-
-
 def _rows(problem: Problem) -> int:
     depth, height, _ = axes(problem)
     out_d, out_h, _ = problem.out_extents
@@ -107,11 +102,12 @@ def _rows(problem: Problem) -> int:
 def signature(problem: Problem, config: Config) -> Signature:
     width = width_of(problem)
     assert width is not None
-    more = {
+    constexprs: dict[str, Any] = {
+        "PROBLEM": problem_constants(problem, axes(problem)),
         "WIDTH": width,
-        "WIDTH_ROW": width_row(problem),
+        "W_ROW": width_row(problem),
+        "CONFIG": config,
     }
-    constexprs = {**constants(problem, axes(problem), config), **more}
     return convolution_arguments(problem).signature(
         kn2row, constexprs, _grid(problem, config), config.num_warps, config.num_stages
     )
@@ -121,7 +117,7 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     width = width_of(problem)
     assert width is not None
     depth, height, _ = axes(problem)
-    step = config.BLOCK_M - _lead(width, config)
+    step = config.BLOCK_M - lead(width.halo, width.align, config.TAPS)
     row = pitch(problem, width)
     tiles = -(-_rows(problem) * row // step) if config.FLAT else _rows(problem) * -(-row // step)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
