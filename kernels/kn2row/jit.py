@@ -80,9 +80,7 @@ def kn2row(
     else:
         num_m = num_rows * row_tiles
     RESIDUES: tl.constexpr = AXIS_D.phases * AXIS_H.phases
-    outer, inner = outer_and_inner(
-        RESIDUES * GROUPS, num_m if ORDER == "m" else num_m * NUM_N, PHASE
-    )
+    outer, inner = outer_and_inner(RESIDUES * GROUPS, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
     pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
     residue = outer % RESIDUES
     group = outer // RESIDUES

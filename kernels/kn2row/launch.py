@@ -1,4 +1,4 @@
-"""How kn2row is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+"""How kn2row is launched: its config, the problems it solves, what Triton compiles and what a plan runs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,24 +18,26 @@ from tunedb.problem import ITEM_BYTES, Problem
 class Config(NamedTuple):
     """A tile is BLOCK_M input positions by BLOCK_N output channels, for TAPS width taps at a time."""
 
-    LOOP: (
-        str  # "taps": channels inside depth and height taps; "flat": one axis of both, for few input channels
-    )
-    PHASE: str  # where depth and height phases and groups go in the grid (tiles.outer_and_inner)
+    # "taps": a step is BLOCK_K channels of one depth and height tap; "flat": BLOCK_K of all (tap, channel) pairs, for few
+    # input channels.
+    LOOP: str
+    PHASE: str  # where residues of depth and height and groups go in the grid (tiles.outer_and_inner)
     ORDER: str  # of tiles (tiles.tile_order)
-    SWAP: int  # 1: the accumulator is [channels, positions]
-    FLAT: int  # 1: tiles go through rows one after the other, for short rows; 0: a tile lies in one row
-    TAPS: int  # 0: no products apart, the input is loaded once for each shift and sums are kept for each residue
-    BLOCK_M: int
-    BLOCK_N: int
-    BLOCK_K: int
+    SWAP: int  # 1: the accumulator is [channels, positions]; 0: [positions, channels]
+    FLAT: int  # 1: a tile may run over the end of a row into the next, for short rows; 0: a tile lies in one row
+    # Width taps that share one load of the input, each with an accumulator of its own. 0: the input is loaded again for each
+    # shift, and each product is added to the sums of its residue at once.
+    TAPS: int
+    BLOCK_M: int  # positions of a tile
+    BLOCK_N: int  # output channels of a tile
+    BLOCK_K: int  # products of a step
     DOT: str  # input precision of tl.dot
     num_warps: int
     num_stages: int
 
 
 def width_of(problem: Problem) -> Width | None:
-    """Return the geometry of the width, or None where the kernel has no form for it."""
+    """Return the geometry of the width, or None where kn2row cannot solve it."""
     k, s, p, d = problem.k_w, problem.stride_w, problem.padding_w, problem.dilation_w
     if not problem.transposed:
         if s != 1:
@@ -50,10 +52,10 @@ def width_of(problem: Problem) -> Width | None:
 
 
 def pitch(problem: Problem, width: Width) -> int:
-    """Return how many positions a row takes: its inputs, its outputs, and zeros that keep neighbours apart."""
+    """Return how many positions a row takes: as many as its inputs and outputs, and zeros that separate it from the next row."""
     last = (problem.out_extents[2] - 1 + width.padding) // width.stride
-    apart = problem.in_w + width.halo - width.padding // width.stride
-    return -(-max(last + 1 - width.first, apart - width.first) // width.align) * width.align
+    separate = problem.in_w + width.halo - width.padding // width.stride
+    return -(-max(last + 1 - width.first, separate - width.first) // width.align) * width.align
 
 
 def valid(problem: Problem, config: Config, device: Device) -> str:
@@ -77,7 +79,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     if config.LOOP == "taps" and 2 * max(16, c_in) <= config.BLOCK_K:
         return f"BLOCK_K {config.BLOCK_K} is twice the {c_in} input channels of a group"
     threads = config.num_warps * 32
-    # With all taps at once the residues' sums begin when the loop is over.
+    # If all taps share one loop, the sums of the residues begin only after it.
     residues = min(width.stride, width.taps) if width.taps > config.TAPS else 0
     owned = config.BLOCK_M * config.BLOCK_N * (config.TAPS + residues) // threads
     if not 4 <= owned <= (208 if problem.dtype != "float32" or config.DOT == "tf32" else 96):
@@ -94,6 +96,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def _rows(problem: Problem) -> int:
+    """Return the output rows of the longest residue of depth and height, all samples."""
     depth, height, _ = axes(problem)
     out_d, out_h, _ = problem.out_extents
     return problem.n * -(-out_d // depth.phases) * -(-out_h // height.phases)

@@ -15,7 +15,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         return {}
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     outer = problem.groups * problem.stride_d * problem.stride_h
-    # A thread keeps the sums of all residues: the longer the stride the smaller the tile.
+    # A thread keeps the sums of all residues, so that a longer stride needs a smaller tile.
     kept = min(width.stride, width.taps)
     most = 64 if problem.precision == "ieee" and problem.dtype == "float32" else 128
     taps = {0, *(-(-width.taps // parts) for parts in (1, 2, width.taps))}
@@ -43,7 +43,7 @@ def default(problem: Problem, device: Device) -> Config | None:
     width = width_of(problem)
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if width is None or width.stride == 1 or (c_in == 1 and c_out <= 2 and problem.groups > 1):
-        return None  # of stride 1 kernels/packed.py does better, measured
+        return None  # where the stride is 1 `packed` is faster (docs/experiments.md)
     block_m = 64
     while block_m < 2 * (width.halo + width.align):
         block_m *= 2
@@ -70,13 +70,14 @@ def seeds(problem: Problem, device: Device) -> list[Config]:
     if first is None or width is None:
         return []
     c_in = problem.c_in // problem.groups
-    tiles = ((1, width.taps, 64, 16, 32, 3), (0, width.taps, 128, 32, 16, 2), (0, 1, 128, 32, 32, 4), (0, 0, 128, 64, 32, 2), (1, 0, 64, 16, 32, 2))  # fmt: skip
-    return [
-        first._replace(
-            SWAP=swap, TAPS=taps, BLOCK_M=m, BLOCK_N=n, BLOCK_K=min(k, max(16, c_in)), num_stages=stages
-        )
-        for swap, taps, m, n, k, stages in tiles
-    ]
+    tiles: tuple[dict[str, int], ...] = (
+        {"SWAP": 1, "TAPS": width.taps, "BLOCK_M": 64, "BLOCK_N": 16, "BLOCK_K": 32, "num_stages": 3},
+        {"SWAP": 0, "TAPS": width.taps, "BLOCK_M": 128, "BLOCK_N": 32, "BLOCK_K": 16, "num_stages": 2},
+        {"SWAP": 0, "TAPS": 1, "BLOCK_M": 128, "BLOCK_N": 32, "BLOCK_K": 32, "num_stages": 4},
+        {"SWAP": 0, "TAPS": 0, "BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32, "num_stages": 2},
+        {"SWAP": 1, "TAPS": 0, "BLOCK_M": 64, "BLOCK_N": 16, "BLOCK_K": 32, "num_stages": 2},
+    )
+    return [first._replace(**tile | {"BLOCK_K": min(tile["BLOCK_K"], max(16, c_in))}) for tile in tiles]
 
 
 def work(problem: Problem, config: Config) -> Work:

@@ -14,12 +14,15 @@ __all__ = ["width_major", "width_row"]
 
 
 def width_row(problem: Problem) -> int:
-    """Return the elements of a row of a width-major packed weight: depth and height taps * input channels, padded."""
+    """Return the elements of a row of `width_major`: depth taps * height taps * input channels of a group, made up to ALIGNMENT."""
     return -(-problem.k_d * problem.k_h * (problem.c_in // problem.groups) // ALIGNMENT) * ALIGNMENT
 
 
 def width_major(problem: Problem, *, rounded: bool) -> Packer:
-    """Return a packer to [groups, k_w, c_out of a group, width_row]: a K-major matrix for every width tap."""
+    """Return a packer to [groups, k_w, c_out of a group, width_row]: for every width tap the matrix of its product.
+
+    A row is (depth tap, height tap, input channel), then zeros. `rounded` rounds float32 to the nearest TF32.
+    """
     groups, row = problem.groups, width_row(problem)
     c_in, c_out = problem.c_in // groups, problem.c_out // groups
     others, k_w = problem.k_d * problem.k_h, problem.k_w

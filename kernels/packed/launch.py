@@ -1,17 +1,16 @@
-"""How packed is launched: its config, what it can solve, what Triton compiles and what a plan runs."""
+"""How packed is launched: its config, the problems it solves, what Triton compiles and what a plan runs."""
 
 import math
 from collections.abc import Callable
-from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.kernels.packed.jit import packed
 from tunedb.kernels.packed.repack import repack_signature
-from tunedb.kernels.packed.shape import columns_of, is_ready, runs_of, together_of
-from tunedb.kernels.packed.weights import residue_major, window_major, window_row
-from tunedb.kernels.shared.geometry import is_large
+from tunedb.kernels.packed.shape import columns_of, is_ready, residues_of_row, runs_of, shape_of
+from tunedb.kernels.packed.weights import residue_major, window_major
+from tunedb.kernels.shared.geometry import axes, problem_constants
 from tunedb.kernels.shared.limits import shape_flaw, shared_flaw, tile_flaw
-from tunedb.kernels.shared.packing import layout_constants, packed_elements, packing_of
+from tunedb.kernels.shared.packing import packed_elements, packing_of
 from tunedb.kernels.shared.precision import dots
 
 from tunedb.device import Device
@@ -28,19 +27,19 @@ WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)  # of a tile, in columns
 
 
 class Config(NamedTuple):
-    """A tile is BLOCK_M spans of SPAN neighbouring outputs by BLOCK_N of their SPAN * channels sums.
+    """A tile is BLOCK_M positions, each a span of SPAN neighbouring outputs, by BLOCK_N columns of their SPAN * channels sums.
 
-    BLOCK_N is a power of two or three times one, of which the matrix unit then makes two products that share positions.
+    BLOCK_N is a power of two, or three times one: the tile is then two products, of two and one thirds of the columns.
     """
 
-    REPACK: int  # 0: the input already is as the product wants it, float32 rounded in the loop
-    SPAN: int  # outputs along the inner axis that share a window; more columns for problems of few output channels
+    REPACK: int  # 0: the input has the packed layout already, and its float32 is rounded in the loop
+    SPAN: int  # outputs along the inner axis that share a window: more columns for problems of few output channels
     ORDER: str  # of tiles (tiles.tile_order)
-    SWAP: int  # 1: the accumulator is [channels, positions]
-    BLOCK_M: int
-    BLOCK_N: int
-    BLOCK_K: int
-    TILES: int  # that a program makes, one after the other
+    SWAP: int  # 1: the accumulator is [columns, positions]; 0: [positions, columns]
+    BLOCK_M: int  # positions of a tile
+    BLOCK_N: int  # columns of a tile
+    BLOCK_K: int  # elements of a run in a step
+    TILES: int  # that a program computes, one after the other
     DOT: str  # input precision of tl.dot
     num_warps: int
     num_stages: int
@@ -61,8 +60,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return flaw
     side, out = packing[packing.inner], problem.out_extents[packing.inner]
     if packing.strided:
-        if together_of(packing) != config.SPAN or config.SPAN > config.BLOCK_N or not config.REPACK:
-            return f"SPAN must hold the residues of a row, {together_of(packing)}, with REPACK, but is {config.SPAN}"
+        if residues_of_row(packing) != config.SPAN or config.SPAN > config.BLOCK_N or not config.REPACK:
+            return f"SPAN must hold the residues of a row, {residues_of_row(packing)}, with REPACK, but is {config.SPAN}"
     elif config.SPAN > 1 and (side.reach > 1 or min(16, config.BLOCK_N) < config.SPAN):
         return f"SPAN must be 1 where the inner axis is dilated, and at most 16 and BLOCK_N, but is {config.SPAN}"
     if not config.REPACK and not (is_ready(problem, packing) and out % config.SPAN == 0):
@@ -104,29 +103,19 @@ def grid_of(problem: Problem, config: Config) -> tuple[int, int, int]:
     counts = list(packing.periods)
     if not packing.strided:
         counts[packing.inner] = config.SPAN
-    spots = [-(-out // count) for out, count in zip(problem.out_extents, counts, strict=True)]
-    tiles = -(-problem.n * math.prod(spots) // (config.BLOCK_M * config.TILES))
+    positions = [-(-out // count) for out, count in zip(problem.out_extents, counts, strict=True)]
+    tiles = -(-problem.n * math.prod(positions) // (config.BLOCK_M * config.TILES))
     return tiles * -(-columns_of(problem, packing, config.SPAN) // config.BLOCK_N) * problem.groups, 1, 1
 
 
 def signature(problem: Problem, config: Config) -> Signature:
     packing = packing_of(problem)
     assert packing is not None
-    run, runs = runs_of(packing, config.SPAN)
-    depth, height, width = problem.out_extents
     constexprs: dict[str, Any] = {
-        **layout_constants(problem, packing, config.SPAN),
-        "STRIDED": int(packing.strided),
-        "C_OUT": problem.c_out // problem.groups,
-        "RUN": run,
-        "RUNS": runs,
-        "WINDOW_ROW": window_row(run),
-        "WHOLE": int(problem.out_extents[packing.inner] % config.SPAN == 0),
-        "EVEN_OUT": gcd(depth * height * width, 16),
-        "EVEN_ROW": gcd(width, 16),
-        "HAS_BIAS": problem.bias,
-        "LARGE": int(is_large(problem)),
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
+        "PROBLEM": problem_constants(problem, axes(problem)),
+        "PACKING": packing.spanning(config.SPAN),
+        "SHAPE": shape_of(problem, packing, config.SPAN),
+        "CONFIG": config,
     }
     return convolution_arguments(problem).signature(
         packed, constexprs, grid_of(problem, config), config.num_warps, config.num_stages
@@ -139,12 +128,8 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     packing = packing_of(problem)
     assert packing is not None
     rounded = config.DOT == "tf32"
-    if packing.strided:
-        pack = residue_major(
-            problem, packing.residues, packing[:3], packing.channels, config.SPAN, rounded=rounded
-        )
-    else:
-        pack = window_major(problem, packing.inner, packing.channels, config.SPAN, rounded=rounded)
+    major = residue_major if packing.strided else window_major
+    pack = major(problem, packing, config.SPAN, rounded=rounded)
     product = launcher(signature(problem, config))
     if not config.REPACK:
         return convolution_plan(problem, product, pack)
@@ -153,8 +138,8 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     dtype = getattr(torch, problem.dtype)
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
-        room = torch.empty(elements, dtype=dtype, device=x.device)
-        repacking(x, x, None, room)
-        product(room, weight, bias, out)
+        packed_input = torch.empty(elements, dtype=dtype, device=x.device)
+        repacking(x, x, None, packed_input)
+        product(packed_input, weight, bias, out)
 
     return convolution_plan(problem, launch, pack)

@@ -1,18 +1,17 @@
-"""One pass over the input into the packed layout (kernels/packing.py): padded, channels inside, rounded."""
+"""The pass over the input that writes it in the packed layout (shared/packing.py): padded, channels inside, rounded."""
 
-from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
+from tunedb.kernels.shared.geometry import axes, problem_constants
 from tunedb.kernels.shared.packing import (
     Packing,
-    layout_constants,
     packed_elements,
     packed_length,
     packed_lengths,
     packed_strides,
-    spots,
+    positions,
 )
 from tunedb.kernels.shared.precision import round_tf32
 from tunedb.kernels.shared.tiles import divisor
@@ -24,28 +23,45 @@ from tunedb.problem import ITEM_BYTES, Problem
 __all__ = ["repack_signature"]
 
 
+class Blocks(NamedTuple):
+    """What a program of the pass packs at a time, in elements of the packed input; a compile-time constant."""
+
+    rows: int
+    columns: int
+    channels: int
+    align: int  # columns that a vector load takes
+
+
 @triton.jit
 def repack(
     x_ptr, w_ptr: tl.constexpr, b_ptr: tl.constexpr, y_ptr,  # noqa: ARG001 (every launch passes four pointers)
     n, in_d, in_h, in_w, out_d, out_h, out_w,
-    C_IN: tl.constexpr, GROUPS: tl.constexpr, SIDE_D: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
-    INNER: tl.constexpr, CHANNELS: tl.constexpr,
-    RES_D: tl.constexpr, RES_H: tl.constexpr, RES_W: tl.constexpr,
-    WIDE_D: tl.constexpr, WIDE_H: tl.constexpr, WIDE_W: tl.constexpr, EVEN_IN: tl.constexpr,
-    CHANNELS_LAST: tl.constexpr, ROUNDED: tl.constexpr, ALIGN: tl.constexpr,
-    PACK_R: tl.constexpr, PACK_W: tl.constexpr, PACK_C: tl.constexpr,
+    PROBLEM: tl.constexpr, PACKING: tl.constexpr, BLOCKS: tl.constexpr, ROUNDED: tl.constexpr,
 ):  # fmt: skip
-    """Pack x, [n, GROUPS * C_IN, in_d, in_h, in_w] in either layout, into y: every element that is ever read is written."""
-    pid = tl.program_id(0)
-    in_w = in_w // EVEN_IN * EVEN_IN
-    len_d = packed_length(spots(out_d, RES_D, WIDE_D), SIDE_D, WIDE_D)
-    len_h = packed_length(spots(out_h, RES_H, WIDE_H), SIDE_H, WIDE_H)
-    len_w = packed_length(spots(out_w, RES_W, WIDE_W), SIDE_W, WIDE_W)
-    stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, INNER, CHANNELS)
+    """Pack x, [n, groups * c_in, in_d, in_h, in_w] in either layout, into y: every element that is ever read is written.
 
-    # Columns are counted from an aligned input, so that loads stay whole vectors whatever the border.
-    LEAD: tl.constexpr = (SIDE_W.lead + ALIGN - 1) // ALIGN * ALIGN
-    NUM_C: tl.constexpr = (CHANNELS + PACK_C - 1) // PACK_C
+    PROBLEM: geometry.Constants; ROUNDED: whether float32 is rounded to the nearest TF32.
+    """
+    C_IN: tl.constexpr = PROBLEM.c_in
+    GROUPS: tl.constexpr = PROBLEM.groups
+    CHANNELS_LAST: tl.constexpr = PROBLEM.channels_last
+    SIDE_D: tl.constexpr = PACKING.depth
+    SIDE_H: tl.constexpr = PACKING.height
+    SIDE_W: tl.constexpr = PACKING.width
+    # A field of a NamedTuple is a plain value, which Triton does not take inside a shape. These have names, as constexprs.
+    PACK_R: tl.constexpr = BLOCKS.rows
+    PACK_W: tl.constexpr = BLOCKS.columns
+    PACK_C: tl.constexpr = BLOCKS.channels
+    pid = tl.program_id(0)
+    in_w = in_w // PROBLEM.even_in * PROBLEM.even_in
+    len_d = packed_length(positions(out_d, PACKING, 0), PACKING, 0)
+    len_h = packed_length(positions(out_h, PACKING, 1), PACKING, 1)
+    len_w = packed_length(positions(out_w, PACKING, 2), PACKING, 2)
+    stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, PACKING)
+
+    # Columns are counted from an aligned input, so that loads are whole vectors however wide the border is.
+    LEAD: tl.constexpr = (SIDE_W.lead + BLOCKS.align - 1) // BLOCKS.align * BLOCKS.align
+    NUM_C: tl.constexpr = (PACKING.channels + PACK_C - 1) // PACK_C
     num_w = tl.cdiv(len_w + (LEAD - SIDE_W.lead), PACK_W)
     num_h = tl.cdiv(len_h, PACK_R)
     offs = tl.arange(0, PACK_R * PACK_W)
@@ -85,19 +101,19 @@ def repack(
     ok = (h < len_h) & (w >= 0) & (w < len_w)
     y_ptrs = y_ptr + (group.to(tl.int64) * n + sample) * stride_n + d * stride_d + h * stride_h + w * stride_w
     y_ptrs = y_ptrs[:, None] + channel[None, :]
-    ok = ok[:, None] & (channel < CHANNELS)[None, :]
+    ok = ok[:, None] & (channel < PACKING.channels)[None, :]
     tl.store(y_ptrs, x, mask=ok)
 
 
 def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: bool) -> Signature:
-    """Return the launch that packs the input of a problem; its w_ptr and b_ptr are nothing.
+    """Return the launch that packs the input of a problem; its w_ptr and b_ptr are None.
 
     `rounded` rounds float32 to the nearest TF32.
     """
     item, first = ITEM_BYTES[problem.dtype], problem.layout == "channels_first"
     len_d, len_h, len_w = packed_lengths(problem, packing, span)
-    # Measured on an H200 (docs/experiments.md): lines of 128 bytes and whole rows within 1.5 % of the best of some fifty
-    # blocks on large inputs, within 5 % on small ones, which need programs enough.
+    # Channels of 128 bytes and whole rows were within 1.5 % of the best of some fifty blocks on large inputs, and within 5 %
+    # on small ones, which need smaller blocks to have enough programs (H200, docs/experiments.md).
     room = triton.next_power_of_2(packed_elements(problem, packing, span) // 512)
     room = min(8192 if first else 4096, max(1024, room))
     block_c = min(128 // item, triton.next_power_of_2(packing.channels))
@@ -106,14 +122,10 @@ def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: 
     align = 16 // item if first else 1
     lead = -(-packing.width.lead // align) * align
     constexprs: dict[str, Any] = {
-        **layout_constants(problem, packing, span),
-        "C_IN": problem.c_in // problem.groups,
-        "EVEN_IN": gcd(problem.in_w, 16),
+        "PROBLEM": problem_constants(problem, axes(problem)),
+        "PACKING": packing.spanning(span),
+        "BLOCKS": Blocks(rows=block_r, columns=block_w, channels=block_c, align=align),
         "ROUNDED": int(rounded),
-        "ALIGN": align,
-        "PACK_R": block_r,
-        "PACK_W": block_w,
-        "PACK_C": block_c,
     }
     programs = -(-(len_w + lead - packing.width.lead) // block_w) * -(-packing.channels // block_c)
     programs *= -(-len_h // block_r) * len_d * problem.n * problem.groups

@@ -1,8 +1,10 @@
 """Which configs of packed are worth trying, which first, and what they cost."""
 
+from typing import NamedTuple
+
 import triton
 from tunedb.kernels.packed.launch import WIDTHS, Config, grid_of, valid
-from tunedb.kernels.packed.shape import closest, columns_of, is_ready, runs_of, together_of
+from tunedb.kernels.packed.shape import closest, columns_of, is_ready, residues_of_row, runs_of
 from tunedb.kernels.shared.packing import packed_elements, packing_of
 from tunedb.kernels.shared.precision import dots, worth_trying
 
@@ -11,20 +13,68 @@ from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
 
+class Seed(NamedTuple):
+    """A tile that was among the best on an H200; what the problem has not enough of makes it smaller."""
+
+    span: str  # "one" output, "wide": as many as have at most 128 columns, or "half" as many
+    swap: int
+    block_m: int
+    block_n: int  # at most
+    block_k: int  # at most
+    tiles: int
+    num_warps: int
+    num_stages: int  # at most
+
+
+STRIDED_FLOAT32 = (
+    Seed(span="one", swap=0, block_m=128, block_n=256, block_k=32, tiles=1, num_warps=8, num_stages=2),
+    Seed(span="one", swap=1, block_m=64, block_n=64, block_k=32, tiles=1, num_warps=8, num_stages=5),
+    Seed(span="one", swap=1, block_m=128, block_n=64, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=1, block_m=128, block_n=128, block_k=32, tiles=1, num_warps=8, num_stages=4),
+)
+STRIDED_16_BIT = (
+    Seed(span="one", swap=1, block_m=128, block_n=128, block_k=32, tiles=1, num_warps=8, num_stages=4),
+    Seed(span="one", swap=1, block_m=128, block_n=64, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=1, block_m=256, block_n=64, block_k=16, tiles=1, num_warps=4, num_stages=4),
+    Seed(span="one", swap=1, block_m=64, block_n=64, block_k=64, tiles=1, num_warps=8, num_stages=4),
+)
+OLDER_FLOAT32 = (
+    Seed(span="wide", swap=1, block_m=128, block_n=128, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="half", swap=1, block_m=256, block_n=64, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=0, block_m=256, block_n=64, block_k=16, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=0, block_m=128, block_n=128, block_k=16, tiles=1, num_warps=4, num_stages=4),
+    Seed(span="one", swap=1, block_m=128, block_n=64, block_k=32, tiles=1, num_warps=4, num_stages=3),
+)
+OF_FLOAT32 = (
+    Seed(span="wide", swap=1, block_m=256, block_n=128, block_k=32, tiles=1, num_warps=8, num_stages=4),
+    Seed(span="wide", swap=1, block_m=128, block_n=128, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=0, block_m=128, block_n=128, block_k=16, tiles=1, num_warps=4, num_stages=5),
+    Seed(span="half", swap=1, block_m=128, block_n=64, block_k=32, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="one", swap=0, block_m=256, block_n=64, block_k=32, tiles=1, num_warps=8, num_stages=5),
+)
+OF_16_BIT = (
+    Seed(span="wide", swap=1, block_m=256, block_n=128, block_k=64, tiles=1, num_warps=8, num_stages=4),
+    Seed(span="wide", swap=1, block_m=128, block_n=128, block_k=64, tiles=1, num_warps=4, num_stages=3),
+    Seed(span="wide", swap=0, block_m=128, block_n=256, block_k=64, tiles=4, num_warps=8, num_stages=4),
+    Seed(span="half", swap=1, block_m=128, block_n=64, block_k=64, tiles=1, num_warps=8, num_stages=4),
+    Seed(span="one", swap=0, block_m=256, block_n=64, block_k=32, tiles=4, num_warps=4, num_stages=3),
+)
+
+
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
     packing = packing_of(problem)
     if packing is None or default(problem, device) is None:
         return {}
     c_out = problem.c_out // problem.groups
-    side = packing[packing.inner]
+    side = packing.sides[packing.inner]
     out = problem.out_extents[packing.inner]
-    # Of a window for SPAN outputs only taps / (taps + SPAN - 1) is theirs: below a half it cannot pay.
+    # An output uses taps / (taps + SPAN - 1) of a window for SPAN outputs; the rest are zeros. Less than half cannot pay.
     most = side.taps + 1 if side.reach == 1 else 1
     spans = tuple(
         span for span in (1, 2, 4, 8) if span <= min(most, out) and (span == 1 or span * c_out <= 256)
     )
     if packing.strided:
-        spans = (together_of(packing),)
+        spans = (residues_of_row(packing),)
     counts = [columns_of(problem, packing, span) for span in spans]
     columns = counts[-1]
     return {
@@ -33,7 +83,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "ORDER": ("m", "swizzle") if c_out > 16 else ("m",),
         "SWAP": (0, 1),
         "BLOCK_M": (64, 128, 256),
-        # Narrower tiles than the columns allow never won.
+        # Tiles narrower than the columns allow never won.
         "BLOCK_N": tuple(
             size
             for size in WIDTHS
@@ -41,9 +91,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
             and (size % 3 or any(closest(size // 3 * 4, c) == size for c in counts))
         ),
         "BLOCK_K": (16, 32, 64),
-        "TILES": (1, 4)
-        if problem.dtype != "float32"
-        else (1,),  # the longer products of float32 gain nothing
+        # float32 gains nothing from more tiles: its products take longer, and hide the store.
+        "TILES": (1, 4) if problem.dtype != "float32" else (1,),
         "DOT": worth_trying(problem),
         "num_warps": (4, 8),
         "num_stages": (3, 4, 5),
@@ -57,11 +106,13 @@ def default(problem: Problem, device: Device) -> Config | None:
         return None
     config = Config(
         REPACK=1,
-        SPAN=together_of(packing),
+        SPAN=residues_of_row(packing),
         ORDER="m",
         SWAP=int(problem.layout == "channels_first"),
         BLOCK_M=64,
-        BLOCK_N=min(64, max(16, triton.next_power_of_2(columns_of(problem, packing, together_of(packing))))),
+        BLOCK_N=min(
+            64, max(16, triton.next_power_of_2(columns_of(problem, packing, residues_of_row(packing))))
+        ),
         BLOCK_K=32 if runs_of(packing, 1)[0] > 16 else 16,
         TILES=1,
         DOT=dots(problem)[0],
@@ -72,34 +123,44 @@ def default(problem: Problem, device: Device) -> Config | None:
 
 
 def seeds(problem: Problem, device: Device) -> list[Config]:
-    """Return tiles that were among the best on an H200, as its own code or as sm_89's, with as few stages as fit."""
+    """Return tiles that were among the best on an H200, in its own code or in sm_89's, with as many stages as fit."""
     first, packing = default(problem, device), packing_of(problem)
     if first is None or packing is None:
         return []
     spans = [int(span) for span in space(problem, device)["SPAN"]]
     c_out = problem.c_out // problem.groups
     wide = max((span for span in spans if span * c_out <= 128), default=spans[0])
-    half, one = max(wide // 2, spans[0]), spans[0]
-    if packing.strided and problem.dtype == "float32":
-        tiles = ((one, 0, 128, 256, 32, 1, 8, 2), (one, 1, 64, 64, 32, 1, 8, 5), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 128, 128, 32, 1, 8, 4))  # fmt: skip
-    elif packing.strided:
-        tiles = ((one, 1, 128, 128, 32, 1, 8, 4), (one, 1, 128, 64, 32, 1, 4, 3), (one, 1, 256, 64, 16, 1, 4, 4), (one, 1, 64, 64, 64, 1, 8, 4))  # fmt: skip
-    elif device.mma_sync and problem.dtype == "float32":
-        tiles = ((wide, 1, 128, 128, 32, 1, 4, 3), (half, 1, 256, 64, 32, 1, 4, 3), (one, 0, 256, 64, 16, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 4), (one, 1, 128, 64, 32, 1, 4, 3))  # fmt: skip
-    elif problem.dtype == "float32":
-        tiles = ((wide, 1, 256, 128, 32, 1, 8, 4), (wide, 1, 128, 128, 32, 1, 4, 3), (one, 0, 128, 128, 16, 1, 4, 5), (half, 1, 128, 64, 32, 1, 4, 3), (one, 0, 256, 64, 32, 1, 8, 5))  # fmt: skip
-    else:
-        tiles = ((wide, 1, 256, 128, 64, 1, 8, 4), (wide, 1, 128, 128, 64, 1, 4, 3), (wide, 0, 128, 256, 64, 4, 8, 4), (half, 1, 128, 64, 64, 1, 8, 4), (one, 0, 256, 64, 32, 4, 4, 3))  # fmt: skip
+    named = {"wide": wide, "half": max(wide // 2, spans[0]), "one": spans[0]}
     found = []
-    for span, swap, m, most, k, count, warps, stages in tiles:
+    for seed in _seeds(problem, device, strided=packing.strided):
+        span = named[seed.span]
         columns = columns_of(problem, packing, span)
-        n = closest(min(most, max(16, triton.next_power_of_2(columns))), columns)
         depth = max(16, triton.next_power_of_2(runs_of(packing, span)[0]))
-        config = Config(1, span, "swizzle" if c_out > 16 else "m", swap, m, n, min(k, depth), count, first.DOT, warps, stages)  # fmt: skip
+        config = Config(
+            REPACK=1,
+            SPAN=span,
+            ORDER="swizzle" if c_out > 16 else "m",
+            SWAP=seed.swap,
+            BLOCK_M=seed.block_m,
+            BLOCK_N=closest(min(seed.block_n, max(16, triton.next_power_of_2(columns))), columns),
+            BLOCK_K=min(seed.block_k, depth),
+            TILES=seed.tiles,
+            DOT=first.DOT,
+            num_warps=seed.num_warps,
+            num_stages=seed.num_stages,
+        )
         while config.num_stages > 2 and valid(problem, config, device):
             config = config._replace(num_stages=config.num_stages - 1)
         found.append(config)
     return found
+
+
+def _seeds(problem: Problem, device: Device, *, strided: bool) -> tuple[Seed, ...]:
+    if problem.dtype != "float32":
+        return STRIDED_16_BIT if strided else OF_16_BIT
+    if strided:
+        return STRIDED_FLOAT32
+    return OLDER_FLOAT32 if device.mma_sync else OF_FLOAT32
 
 
 def work(problem: Problem, config: Config) -> Work:
@@ -109,7 +170,7 @@ def work(problem: Problem, config: Config) -> Work:
     run, runs = runs_of(packing, config.SPAN)
     steps = runs * -(-run // config.BLOCK_K) * config.TILES
     outputs = config.BLOCK_M * config.BLOCK_N
-    # The pass that packs reads and writes the input once: its share of a program.
+    # The pass that packs reads and writes the input once. Each program counts its share.
     moved = 2 * packed_elements(problem, packing, config.SPAN) * item if config.REPACK else 0
     return Work(
         flops=2 * outputs * config.BLOCK_K * steps * (3 if config.DOT == "tf32x3" else 1),

@@ -1,13 +1,15 @@
-"""The packed layout of an input: where borders, channels and windows lie, for the host and for the device.
+"""The packed layout of an input: where zeros, channels and windows lie, for the host and for the device.
 
-The packed input is [groups, n, outer, middle, row]: the three spatial axes, the innermost chosen by the problem, each
-as long as the windows reach, with the zeros of the border written out; a row is its innermost axis with the channels
-of a group, padded to a multiple of the vector, so that the taps of a window lie side by side and every window starts
-aligned.
+    row:  |0|x0 c0..7|x1 c0..7|x2 c0..7| ... |0|       one row of the inner axis: c0..7 are the channels of a group
+    window of output o = positions [o * step, o * step + taps) of the row: one contiguous run
+
+The packed input is [groups, n, outer axis, middle axis, row]. The problem chooses which spatial axis is the innermost. Each
+axis is as long as the windows reach, with the zeros of the border written out. The channels of a group are made up to whole
+vectors, so that every window starts aligned.
 """
 
 from math import gcd
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -18,14 +20,13 @@ __all__ = [
     "Packing",
     "Residues",
     "Side",
-    "layout_constants",
     "packed_elements",
     "packed_length",
     "packed_lengths",
     "packed_strides",
     "packing_of",
+    "positions",
     "row_elements",
-    "spots",
 ]
 
 ROW_ALIGN = 16  # elements: a row starts where any vector load may
@@ -33,7 +34,7 @@ LONGEST_STRIDE = 16  # of a transposed convolution
 
 
 class Side(NamedTuple):
-    """One spatial axis of the packed input: window tap t of output o lies at o * step + t * reach."""
+    """One spatial axis of the packed input: tap t of the window of output o is at o * step + t * reach."""
 
     taps: int
     step: int
@@ -42,9 +43,11 @@ class Side(NamedTuple):
 
 
 class Residues(NamedTuple):
-    """The outputs of an axis that share a position: live * gap of them, of which those at first + gap * r have taps.
+    """The outputs of an axis that share a position: residues 0 ... live * gap - 1 of a strided transposed convolution.
 
-    With a common factor of stride and dilation the others have none, and are their bias.
+    The residue of output o is o mod stride; each residue is a convolution of its own. If gcd(stride, dilation) > 1 only the
+    residues first + gap * q for q = 0 ... live - 1 get taps, gap being that divisor; the others equal the bias. A divisor other
+    than 1, 2 and 4 counts as gap 1: all residues are live, some with zero weights.
     """
 
     live: int
@@ -53,24 +56,43 @@ class Residues(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """What the packed layout depends on, sizes apart. Sides and residues are depth, height, width."""
+    """The packed layout, extents apart: a compile-time constant of the pass that packs and of the product."""
 
     depth: Side
     height: Side
     width: Side
     inner: int  # the axis whose taps lie side by side: 0 depth, 1 height, 2 width
     channels: int  # of a group, padded
-    residues: tuple[Residues, Residues, Residues]  # one of each, but for the strides of a transposed problem
+    residues: tuple[
+        Residues, Residues, Residues
+    ]  # of depth, height, width; (1, 1, 0) unless strided and transposed
+    # Neighbouring outputs of depth, height and width that share a window; one run then serves them all.
+    wide: tuple[int, int, int] = (1, 1, 1)
+
+    @property
+    def sides(self) -> tuple[Side, Side, Side]:
+        return self.depth, self.height, self.width
 
     @property
     def periods(self) -> tuple[int, int, int]:
-        """Return how many outputs of each axis share a position."""
-        depth, height, width = (side.live * side.gap for side in self.residues)
+        """Return how many residues of each axis share a position."""
+        depth, height, width = (residues.live * residues.gap for residues in self.residues)
         return depth, height, width
 
     @property
     def strided(self) -> bool:
+        """Return whether positions are shared by the residues of a strided transposed convolution."""
         return max(self.periods) > 1
+
+    def spanning(self, span: int) -> "Packing":
+        """Return the layout in which `span` neighbouring outputs along the inner axis share a window.
+
+        With residues a span is the residues of the width, which share a position already: nothing changes.
+        """
+        if self.strided:
+            return self
+        depth, height, width = (span if axis == self.inner else 1 for axis in range(3))
+        return self._replace(wide=(depth, height, width))
 
 
 def packing_of(problem: Problem) -> Packing | None:
@@ -85,7 +107,7 @@ def packing_of(problem: Problem) -> Packing | None:
         k, s, p, d = (
             each[axis] for each in (problem.kernel, problem.stride, problem.padding, problem.dilation)
         )
-        apart = Residues(1, 1, 0)
+        of_axis = Residues(1, 1, 0)
         if not problem.transposed:
             sides.append(Side(k, s, d, p))
         elif s == 1:
@@ -94,9 +116,9 @@ def packing_of(problem: Problem) -> Packing | None:
             reached = [(r + p - t * d) // s for t in range(k) for r in range(s) if (r + p - t * d) % s == 0]
             sides.append(Side(max(reached) - min(reached) + 1, 1, 1, -min(reached)))
             gap = gcd(s, d)
-            # Gaps of a row are filled by joining tiles, two at a time.
-            apart = Residues(s // gap, gap, -p % gap) if gap in (1, 2, 4) else Residues(s, 1, 0)
-        residues.append(apart)
+            # The kernel fills the gaps of a row by joining tiles, two at a time.
+            of_axis = Residues(s // gap, gap, -p % gap) if gap in (1, 2, 4) else Residues(s, 1, 0)
+        residues.append(of_axis)
     if problem.transposed and max(problem.stride) > LONGEST_STRIDE:
         return None
     # The longest run of neighbouring taps: width unless another axis has more.
@@ -106,9 +128,9 @@ def packing_of(problem: Problem) -> Packing | None:
     c_in = problem.c_in // problem.groups
     vector = 4 if c_in <= 4 else 16 // ITEM_BYTES[problem.dtype]
     depth, height, width = sides
-    along_d, along_h, along_w = residues
+    residues_d, residues_h, residues_w = residues
     channels = -(-c_in // vector) * vector
-    return Packing(depth, height, width, inner, channels, (along_d, along_h, along_w))
+    return Packing(depth, height, width, inner, channels, (residues_d, residues_h, residues_w))
 
 
 def row_elements(packing: Packing, length: int) -> int:
@@ -121,11 +143,10 @@ def packed_lengths(problem: Problem, packing: Packing, span: int) -> list[int]:
     outs = [-(-out // count) for out, count in zip(problem.out_extents, packing.periods, strict=True)]
     if not packing.strided:
         outs[packing.inner] = -(-outs[packing.inner] // span) * span
-    sides = packing[:3]
     # From the first tap of the first window to the last of the last.
     return [
         (out - 1) * side.step + (side.taps - 1) * side.reach + 1
-        for side, out in zip(sides, outs, strict=True)
+        for side, out in zip(packing.sides, outs, strict=True)
     ]
 
 
@@ -137,59 +158,43 @@ def packed_elements(problem: Problem, packing: Packing, span: int) -> int:
     return total
 
 
-def layout_constants(problem: Problem, packing: Packing, span: int) -> dict[str, Any]:
-    """Return the compile-time arguments that both the pass and the product take.
-
-    WIDE_* are the neighbouring outputs of an axis that share a window: `span` along the inner one. Residues share a
-    position of every axis instead.
-    """
-    names = ("D", "H", "W")
-    inner = -1 if packing.strided else packing.inner
-    return {
-        "GROUPS": problem.groups,
-        **{f"SIDE_{name}": side for name, side in zip(names, packing[:3], strict=True)},
-        **{f"RES_{name}": residues for name, residues in zip(names, packing.residues, strict=True)},
-        **{f"WIDE_{name}": span if axis == inner else 1 for axis, name in enumerate(names)},
-        "INNER": packing.inner,
-        "CHANNELS": packing.channels,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-    }
-
-
 @triton.jit
-def spots(out, RES: tl.constexpr, SPAN: tl.constexpr):
-    """Return how many positions an axis has: one for each `SPAN` outputs, or for each period of residues."""
+def positions(out, PACKING: tl.constexpr, AXIS: tl.constexpr):
+    """Return how many positions axis AXIS has for `out` outputs: one for each span, or for each period of residues."""
+    RESIDUES: tl.constexpr = PACKING.residues[AXIS]
+    SPAN: tl.constexpr = PACKING.wide[AXIS]
     # An axis that the operation lacks is the constant 1, which has no methods of a tensor.
     count = tl.cast(out, tl.int32)
-    if RES.live * RES.gap > 1:
-        count = tl.cdiv(count, RES.live * RES.gap)
+    if RESIDUES.live * RESIDUES.gap > 1:
+        count = tl.cdiv(count, RESIDUES.live * RESIDUES.gap)
     elif SPAN > 1:
         count = tl.cdiv(count, SPAN)
     return count
 
 
 @triton.jit
-def packed_length(positions, SIDE: tl.constexpr, WIDE: tl.constexpr):
-    """Return the packed length of an axis, the same as packed_lengths, of positions that move on by WIDE windows."""
-    return (positions * WIDE - 1) * SIDE.step + ((SIDE.taps - 1) * SIDE.reach + 1)
+def packed_length(count, PACKING: tl.constexpr, AXIS: tl.constexpr):
+    """Return the packed length of axis AXIS with `count` positions, the same as packed_lengths."""
+    SIDE: tl.constexpr = PACKING.sides[AXIS]
+    return (count * PACKING.wide[AXIS] - 1) * SIDE.step + ((SIDE.taps - 1) * SIDE.reach + 1)
 
 
 @triton.jit
-def packed_strides(len_d, len_h, len_w, INNER: tl.constexpr, CHANNELS: tl.constexpr):
-    """Return the strides of depth, height, width and sample, in elements; 64 bits beyond a plane."""
-    if INNER == 2:
-        stride_w = CHANNELS
-        stride_h = (len_w * CHANNELS + 15) // 16 * 16
+def packed_strides(len_d, len_h, len_w, PACKING: tl.constexpr):
+    """Return the strides of depth, height, width and sample, in elements; those beyond a plane have 64 bits."""
+    if PACKING.inner == 2:
+        stride_w = PACKING.channels
+        stride_h = (len_w * PACKING.channels + 15) // 16 * 16
         stride_d = tl.cast(stride_h, tl.int64) * len_h
         stride_n = stride_d * len_d
-    elif INNER == 1:
-        stride_h = CHANNELS
-        stride_w = (len_h * CHANNELS + 15) // 16 * 16
+    elif PACKING.inner == 1:
+        stride_h = PACKING.channels
+        stride_w = (len_h * PACKING.channels + 15) // 16 * 16
         stride_d = tl.cast(stride_w, tl.int64) * len_w
         stride_n = stride_d * len_d
     else:
-        stride_d = CHANNELS
-        stride_w = (len_d * CHANNELS + 15) // 16 * 16
+        stride_d = PACKING.channels
+        stride_w = (len_d * PACKING.channels + 15) // 16 * 16
         stride_h = tl.cast(stride_w, tl.int64) * len_w
         stride_n = stride_h * len_h
     return stride_d, stride_h, stride_w, stride_n

@@ -1,4 +1,4 @@
-"""What several families' weight layouts are made of: groups in front, taps as a forward convolution has them, residues."""
+"""Steps that several families' weight layouts share: by group, as a forward convolution, by residue, rounded to TF32."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ def by_group(problem: Problem, weight: "Tensor") -> "Tensor":
 
 
 def as_forward(problem: Problem, weight: "Tensor") -> "Tensor":
-    """Return by_group with which a transposed problem of stride 1 is a forward one: its taps reversed."""
-    given = by_group(problem, weight)
-    return given.flip(3, 4, 5) if problem.transposed else given
+    """Return by_group of the forward convolution that a problem equals: a transposed one of stride 1 with its taps reversed."""
+    grouped = by_group(problem, weight)
+    return grouped.flip(3, 4, 5) if problem.transposed else grouped
 
 
 def by_residue(
@@ -35,15 +35,21 @@ def by_residue(
     channels: int,
     span: int,
 ) -> "Callable[[Tensor], Tensor]":
-    """Return what makes [groups, c_out, residues of three axes, window of three axes, channels] of a weight: see residue_major."""
+    """Return a function to [groups, c_out, live residues of three axes, window of three axes, channels] of a weight.
+
+    For depth, height and width `residues` are (live, gap, first) and `sides` (taps of the window, ..., lead), as Residues
+    and Side of packing.py. Output residue r = first + gap * q meets tap k of the kernel at tap
+    (r + padding - k * dilation) / stride + lead of the window, where that is exact; all else is zero. The width's residues
+    are made up to `span`, and input channels to `channels`.
+    """
     groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
     counts = (residues[0][0], residues[1][0], span)
-    places = []  # for each axis: (q, tap, place in the window)
+    meetings = []  # for each axis: (q, tap of the kernel, tap of the window)
     for axis, ((length, *_, lead), (live, gap, first)) in enumerate(zip(sides, residues, strict=True)):
         k, s = problem.kernel[axis], problem.stride[axis]
         p, d = problem.padding[axis], problem.dilation[axis]
         if s == 1:
-            places.append([(0, t, k - 1 - t) for t in range(k)])
+            meetings.append([(0, t, k - 1 - t) for t in range(k)])
         else:
             exact = [
                 (q, t, (first + gap * q + p - t * d) // s + lead)
@@ -51,15 +57,15 @@ def by_residue(
                 for q in range(live)
                 if (first + gap * q + p - t * d) % s == 0
             ]
-            places.append(exact)
-        assert all(0 <= place < length for _, _, place in places[-1])
+            meetings.append(exact)
+        assert all(0 <= window_tap < length for _, _, window_tap in meetings[-1])
     lengths = [side[0] for side in sides]
 
     def dense_of(weight: "Tensor") -> "Tensor":
-        given = by_group(problem, weight)
+        grouped = by_group(problem, weight)
         dense = weight.new_zeros(groups, c_out, *counts, *lengths, channels)
-        for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*places):
-            dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = given[..., k_d, k_h, k_w]
+        for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*meetings):
+            dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = grouped[..., k_d, k_h, k_w]
         return dense
 
     return dense_of
