@@ -56,14 +56,14 @@ def packed(
     stride_d, stride_h, stride_w, stride_n = packed_strides(len_d, len_h, len_w, PACKING)
     offs_k = tl.arange(0, BLOCK_K)
     column = pid_n * CONFIG.BLOCK_N
-    w_ptrs = w_ptr + group * (COLUMNS * SHAPE.runs * SHAPE.window_row)
+    w_ptrs = w_ptr + group * (COLUMNS * W_ROW)
     w_tile, w_ok = _rows(w_ptrs, column, offs_k, COLUMNS, W_ROW, MAIN, M, C)
     if REST:
         w_rest, rest_ok = _rows(w_ptrs, column + MAIN, offs_k, COLUMNS, W_ROW, REST, M, C)
     plane = out_d * out_h * out_w // SHAPE.even_plane * SHAPE.even_plane
     if PROBLEM.large:
         plane = plane.to(tl.int64)
-    # Both are total * SPAN. Of n * plane Triton knows the divisor, and so that the mask of a store is the same for whole vectors.
+    # Both are total * SPAN. From n * plane Triton infers a divisor as well, so that whole vectors of a store share one mask.
     if (CONFIG.SPAN == 1 or SHAPE.whole) and not PACKING.strided:
         total_outputs = n * plane
     else:

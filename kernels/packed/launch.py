@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-LARGEST = 1 << 33  # bytes of the packed input
+LARGEST = 1 << 33  # bytes that the packed input may take
 WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)  # of a tile, in columns
 
 
 class Config(NamedTuple):
     """A tile is BLOCK_M positions, each a span of SPAN neighbouring outputs, by BLOCK_N columns of their SPAN * channels sums.
 
-    BLOCK_N is a power of two, or three times one: the tile is then two products, of two and one thirds of the columns.
+    BLOCK_N is a power of two, or three times one: the tile is then two products, of two thirds and of one third of the columns.
     """
 
     REPACK: int  # 0: the input has the packed layout already, and its float32 is rounded in the loop
@@ -58,7 +58,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     }
     if flaw := shape_flaw(config, names):
         return flaw
-    side, out = packing[packing.inner], problem.out_extents[packing.inner]
+    side, out = packing.sides[packing.inner], problem.out_extents[packing.inner]
     if packing.strided:
         if residues_of_row(packing) != config.SPAN or config.SPAN > config.BLOCK_N or not config.REPACK:
             return f"SPAN must hold the residues of a row, {residues_of_row(packing)}, with REPACK, but is {config.SPAN}"
@@ -97,7 +97,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
 
 
 def grid_of(problem: Problem, config: Config) -> tuple[int, int, int]:
-    """Return the programs that the product takes."""
+    """Return the grid of the product: tiles of positions, by tiles of columns, by groups, all on one axis."""
     packing = packing_of(problem)
     assert packing is not None
     counts = list(packing.periods)

@@ -79,9 +79,8 @@ def store_spans(
     SPAN: tl.constexpr = CONFIG.SPAN
     side = _side_by_side(acc, BLOCK_N, CONFIG)
     channel = column // SPAN + tl.arange(0, BLOCK_N // SPAN)
-    output = tile_m * (BLOCK_M * SPAN) + tl.arange(
-        0, BLOCK_M * SPAN
-    )  # of a channel, with those that make spans whole
+    # Outputs of a channel, counted with those that make up the last span of a row.
+    output = tile_m * (BLOCK_M * SPAN) + tl.arange(0, BLOCK_M * SPAN)
     if SHAPE.whole:
         y_ptrs = y_ptr + (output // plane).to(tl.int64) * ALL_OUT * plane + output % plane
         ok = output < total_outputs
@@ -135,6 +134,7 @@ def store_residue_columns(
         n_ok = n_ok & (live_w < RES_W.live)
         y_ptrs = y_ptr + (sample.to(tl.int64) * plane + ((o_d * out_h + o_h) * out_w + o_w)) * ALL_OUT
         hop = ((r_d * out_h + r_h) * out_w + r_w) * ALL_OUT + group * C_OUT + channel
+        # r_*: the first residue of a column's gap; e_*: one of the gap, which has taps if it is RES.first.
         empty = _biases(b_ptr, acc, group * C_OUT + channel, n_ok, C, PROBLEM)
         for e_d in tl.static_range(GAP_D):
             for e_h in tl.static_range(GAP_H):

@@ -1,4 +1,4 @@
-"""Columns of the packed kernel that are no power of two: two tiles side by side, whatever becomes of them in memory."""
+"""Tiles of packed whose columns are no power of two: two products side by side, in every way of storing them."""
 
 import itertools
 

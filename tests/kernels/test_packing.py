@@ -35,8 +35,8 @@ def test_residues(k, s, d, p):
     assert length == -(-given.out_extents[2] // s) + side.taps - 1
 
 
-def test_gaps_that_no_join_makes():
-    """Three outputs apart cannot be filled by joining pairs: all residues count as live."""
+def test_a_gap_that_no_join_fills():
+    """Joining pairs of tiles cannot fill a gap of three: all residues count as live."""
     found = packing.packing_of(problem("conv_transpose1d", c=(4, 4), extents=9, k=3, s=3, d=3))
     assert found.residues[2] == (3, 1, 0)
 
@@ -45,6 +45,21 @@ def test_strides_beyond_the_limit():
     """A stride beyond 16 has no packed layout."""
     assert packing.packing_of(problem("conv_transpose1d", c=(4, 4), extents=9, k=3, s=17)) is None
     assert packing.packing_of(problem("conv1d", c=(4, 4), extents=99, k=3, s=17)) is not None
+
+
+@pytest.mark.parametrize(("k", "wide"), [((3, 3), (1, 1, 4)), ((3, 1), (1, 4, 1))])
+def test_spanning(k, wide):
+    """A span shares windows along the axis whose taps are neighbours, and leaves the rest of the layout as it is."""
+    found = packing.packing_of(problem("conv2d", c=(4, 4), extents=(9, 11), k=k, p=1))
+    assert found.wide == (1, 1, 1)
+    assert found.spanning(4) == found._replace(wide=wide)
+
+
+def test_residues_do_not_span():
+    """The residues of a strided transposed problem share positions already, whatever the span."""
+    found = packing.packing_of(problem("conv_transpose2d", c=(4, 4), extents=(9, 11), k=3, s=2))
+    assert found.strided
+    assert found.spanning(2) == found
 
 
 @pytest.mark.parametrize("span", [1, 2, 4])
