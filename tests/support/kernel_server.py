@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 
+import fast_interpreter
 import gluon_interpreter
 import torch
 
@@ -36,6 +37,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     place = torch.device(sys.argv[1])
     if os.environ.get("TRITON_INTERPRET") == "1":
+        fast_interpreter.install()
         for name in ("shared_rows.layouts", "shared_rows.io", "shared_rows.jit"):
             gluon_interpreter.imported(f"tunedb.kernels.{name}")
     for line in sys.stdin:
