@@ -21,7 +21,7 @@ sweep: $(VENV)/ready
 	$(BIN)/tunedb sweep --kernel conv_transpose2d $(SWEEP) --db $(DB)
 
 test: $(VENV)/ready
-	$(BIN)/pytest -q -n $(JOBS)
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

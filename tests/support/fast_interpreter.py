@@ -1,15 +1,12 @@
-"""Triton's interpreter at a third of its time: the same operations on the same values, in the same order.
+"""Triton's interpreter at a fifth of its time: the same operations on the same values, in the same order.
 
 Most of its time goes into what it does anew for each operation and could know: it replaces the functions of
 triton.language for each call of a function by another, and builds types and shapes that it has built before.
 What is replaced here is private to Triton: a function that a version of Triton lacks stays as it is there.
 """
 
-import numpy as np
 from triton.language import core, semantic
 from triton.runtime import interpreter
-
-_SUMS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
 def _patch_once_a_launch():
@@ -69,7 +66,7 @@ def _keep_types():
 
 
 def _shorten_operations():
-    """Leave operands that have one shape alone, and look for overflows with NumPy's functions."""
+    """Leave operands that have one shape alone, and look for overflows only where one would be told."""
     broadcast = semantic.TritonSemantic.broadcast_impl_value
     check = semantic.TritonSemantic.binary_op_sanitize_overflow_impl
 
@@ -80,22 +77,22 @@ def _shorten_operations():
         return broadcast(self, lhs, rhs)
 
     def check_overflow(self, lhs, rhs, binary_op):
-        kind, function = lhs.type.scalar, _SUMS.get(binary_op.__name__)
-        if function is None or not kind.is_int() or kind.int_bitwidth >= 64:
+        if (
+            self.builder.options.debug
+        ):  # else Triton computes in 64 bits, compares, and does not look at the result
             check(self, lhs, rhs, binary_op)
-            return
-        exact = function(lhs.handle.data.astype(np.int64), rhs.handle.data.astype(np.int64))
-        if exact.min() < kind.get_int_min_value() or exact.max() > kind.get_int_max_value():
-            check(self, lhs, rhs, binary_op)  # raises in the interpreter's own words
 
     semantic.TritonSemantic.broadcast_impl_value = broadcast_if_needed
     semantic.TritonSemantic.binary_op_sanitize_overflow_impl = check_overflow
 
 
 def install():
-    """Make the interpreter of this process faster."""
+    """Make the interpreter of this process faster; return how many of the three steps this Triton allows."""
+    done = 0
     for step in (_patch_once_a_launch, _keep_types, _shorten_operations):
         try:
             step()
         except AttributeError:  # another version of Triton: slower and as right
             continue
+        done += 1
+    return done

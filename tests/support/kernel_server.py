@@ -2,9 +2,11 @@
 
 Each line of standard input is a JSON object with kernel, problem, config; each line of output the answer:
 error, ||out - ref|| / ||ref|| against float64 (or ||out|| where the reference is all zero), and unwritten,
-the number of outputs still NaN.
+the number of outputs still NaN, and digest, a hash of the bytes of the outputs. With the argument "plain" Triton's
+interpreter is left as it is.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -20,7 +22,7 @@ from tunedb.measure.baseline import empty_output, make_tensors
 from tunedb.problem import Problem
 
 
-def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict[str, float]:
+def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict[str, float | str]:
     x, weight, bias = make_tensors(problem, place)
     module = load(kernel)
     exact = [None if tensor is None else tensor.double().contiguous() for tensor in (x, weight, bias)]
@@ -30,14 +32,20 @@ def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict
     assert result is out
     scale = float(reference.norm()) or 1.0
     deviation = float((out.double() - reference).norm()) if out.numel() else 0.0
-    return {"error": deviation / scale, "unwritten": int(out.isnan().sum())}
+    raw = out.cpu().contiguous().view(torch.uint8).numpy().tobytes() if out.numel() else b""
+    return {
+        "error": deviation / scale,
+        "unwritten": int(out.isnan().sum()),
+        "digest": hashlib.sha256(raw).hexdigest(),
+    }
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     place = torch.device(sys.argv[1])
     if os.environ.get("TRITON_INTERPRET") == "1":
-        fast_interpreter.install()
+        if "plain" not in sys.argv[2:]:
+            fast_interpreter.install()
         for name in ("shared_rows.layouts", "shared_rows.io", "shared_rows.jit"):
             gluon_interpreter.imported(f"tunedb.kernels.{name}")
     for line in sys.stdin:
