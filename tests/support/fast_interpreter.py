@@ -50,7 +50,7 @@ def _keep_types():
         self.element_ty = element_ty
         self.shape, self.of_tensor, self.numel, self.name = found
 
-    def tensor(self, handle, type):
+    def tensor(self, handle, type):  # noqa: A002 (Triton's name)
         self.handle, self.type, self.dtype = handle, type, type.scalar
         self.shape, self.numel = type.of_tensor if type.is_block() else scalar
 
