@@ -25,9 +25,10 @@ def naive(
     n, in_d, in_h, in_w, out_d, out_h, out_w,
     LAYER: tl.constexpr, CONFIG: tl.constexpr,
 ):  # fmt: skip
-    """x and y: dense, in the layer's layout; w: [taps, c_in of a group, c_out]."""
+    """Inputs x and outputs y are dense, in the layer's layout; the weight w is [taps, c_in of a group, c_out]."""
     TAPS: tl.constexpr = LAYER.kernel[0] * LAYER.kernel[1] * LAYER.kernel[2]
-    lane = tl.program_id(0).to(tl.int64) * CONFIG.BLOCK + tl.arange(0, CONFIG.BLOCK)  # [BLOCK]
+    BLOCK: tl.constexpr = CONFIG.BLOCK
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     plane = out_d * out_h * out_w
     if LAYER.channels_last:
         c_out = lane % LAYER.c_out
@@ -45,7 +46,7 @@ def naive(
     w_ptrs = w_ptr + c_out
     there = sample < n
 
-    acc = tl.zeros((CONFIG.BLOCK,), dtype=tl.float32)
+    acc = tl.zeros((BLOCK,), dtype=tl.float32)
     if LAYER.bias:
         acc += tl.load(b_ptr + c_out).to(tl.float32)
     for step in range(TAPS * LAYER.c_in):
@@ -56,9 +57,15 @@ def naive(
         k_d = tap // (LAYER.kernel[1] * LAYER.kernel[2])
         k_h = tap // LAYER.kernel[2] % LAYER.kernel[1]
         k_w = tap % LAYER.kernel[2]
-        i_d, ok_d = source(o_d, k_d, in_d, LAYER.transposed, LAYER.stride[0], LAYER.padding[0], LAYER.dilation[0])
-        i_h, ok_h = source(o_h, k_h, in_h, LAYER.transposed, LAYER.stride[1], LAYER.padding[1], LAYER.dilation[1])
-        i_w, ok_w = source(o_w, k_w, in_w, LAYER.transposed, LAYER.stride[2], LAYER.padding[2], LAYER.dilation[2])
+        i_d, ok_d = source(
+            o_d, k_d, in_d, LAYER.transposed, LAYER.stride[0], LAYER.padding[0], LAYER.dilation[0]
+        )
+        i_h, ok_h = source(
+            o_h, k_h, in_h, LAYER.transposed, LAYER.stride[1], LAYER.padding[1], LAYER.dilation[1]
+        )
+        i_w, ok_w = source(
+            o_w, k_w, in_w, LAYER.transposed, LAYER.stride[2], LAYER.padding[2], LAYER.dilation[2]
+        )
         offset = ((i_d * in_h + i_h) * in_w + i_w) * STRIDE_XS + c * stride_xc
         x = tl.load(x_ptrs + offset, mask=there & ok_d & ok_h & ok_w, other=0.0)
         w = tl.load(w_ptrs + (tap * LAYER.c_in + c) * LAYER.c_out)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from foreign_conv.jit import naive
 from foreign_conv.weights import channels_inside
-
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature
 from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
@@ -39,7 +38,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"BLOCK must be a power of two from 32 to 1024, but is {config.BLOCK}"
     if config.LOOP not in {"taps", "channels"}:
         return f"LOOP must be taps or channels, but is {config.LOOP!r}"
-    if config.num_warps not in {1, 2, 4, 8} or config.BLOCK < 32 * config.num_warps:
+    if config.num_warps not in {1, 2, 4, 8} or 32 * config.num_warps > config.BLOCK:
         return f"num_warps must be 1, 2, 4 or 8 with at most BLOCK lanes, but is {config.num_warps}"
     return launch_flaw(problem, _grid(problem, config))
 

@@ -3,7 +3,6 @@
 import math
 
 from foreign_conv.launch import Config
-
 from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
