@@ -1,6 +1,7 @@
 import sqlite3
 from collections import Counter
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -93,6 +94,22 @@ def test_sweep_of_a_shape(run, swept, tmp_path, problem):
     assert swept[0]["storage"] == str(tmp_path / "a.history.log")
 
 
+def test_kernel_is_another_name_of_op(run, swept, tmp_path):
+    """`--kernel` names the operation as `--op` does: the same problems are swept."""
+    for name in ("--op", "--kernel"):
+        result = run("sweep", name, "conv_transpose2d", *SHAPE, "--db", tmp_path / "a.sqlite")
+        assert result.exit_code == 0, result.output
+    assert swept[0]["problems"] == swept[1]["problems"]
+
+
+def test_every_option_has_help(run):
+    """Each option of each command says what it does."""
+    for command in main.commands.values():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert len(parameter.help or "") > 5, (command.name, parameter.name)
+
+
 def test_sweep_into_two_databases(run, swept, tmp_path):
     """The database without torch's answers has the suites too, and the GPU's older code is a device like others."""
     path, own = tmp_path / "a.sqlite", tmp_path / "triton.sqlite"
@@ -120,7 +137,7 @@ def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kernel", "conv9d"], "kernel must be one of conv1d"),
+        (["--op", "conv9d"], "op must be one of conv1d"),
         ([], "--kernel"),
         (
             ["--kernel", "conv1d", "--suite", "nothing"],

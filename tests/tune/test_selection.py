@@ -45,7 +45,7 @@ def test_one_shape():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"op": "conv9d"}, ProblemError, "kernel must be one of conv1d, .* or all, but got 'conv9d'"),
+        ({"op": "conv9d"}, ProblemError, "op must be one of conv1d, .* or all, but got 'conv9d'"),
         (
             {"op": "all", "dtypes": ["float64"]},
             ProblemError,
@@ -69,7 +69,7 @@ def test_one_shape():
         (
             {"op": "conv1d", "only": ["kb81"]},
             SuiteError,
-            "at least one problem must be left, .* kernel conv1d, id kb81",
+            "at least one problem must be left, .* op conv1d, id kb81",
         ),
         ({"op": "all", "batch": 12345}, SuiteError, "at least one problem must be left, .* n 12345"),
         ({"op": "conv1d", "layouts": ["channels_last"]}, ProblemError, "at least one layout must apply"),

@@ -16,52 +16,67 @@ __all__ = ["main"]
 @click.group(cls=Commands)
 @click.version_option(package_name="tunedb")
 def main() -> None:
-    """Tuned convolution kernels: sweep for them, look at them, ask why one was chosen."""
+    """Tune convolution kernels, look at the results, and ask why a kernel was chosen."""
     warnings.showwarning = _show_warning
 
 
 @main.command()
-@click.option("--kernel", "op", required=True, metavar="OP", help="conv1d … conv_transpose3d, or all.")
+@click.option(
+    "--op",
+    "--kernel",
+    "op",
+    required=True,
+    metavar="OP",
+    help="Operation to tune: conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d or all.",
+)
 @click.option(
     "--suite",
     "suites",
     multiple=True,
     metavar="NAME|FILE",
-    help="kernelbench, models or a JSON file; repeatable. Default: all that are shipped.",
+    help="Suite to tune: kernelbench, models or a JSON file; repeatable. Default: every suite that comes with tunedb.",
 )
 @shape_options
 @variant_options(many=True)
-@click.option("--only", multiple=True, metavar="ID", help="Only this id of the suites; repeatable.")
-@click.option("--n", "batch", type=int, help="Only problems of this batch size.")
+@click.option("--only", multiple=True, metavar="ID", help="Tune only the layer with this id; repeatable.")
+@click.option("--n", "batch", type=int, help="Tune only problems of this batch size.")
 @click.option(
     "--device",
     metavar="SLUG",
-    help="GPU to tune for: measured if it is here, else predicted; h200-sm89 is an H200 running sm_89 code. Default: the one here, else 4090.",
+    help="GPU to tune for, such as 4090. Times are measured if this machine has that GPU, else predicted. h200-sm89 is an H200 that runs sm_89 code. Default: the GPU of this machine, else 4090.",
 )
-@click.option("--gpus", default="all", show_default=True, metavar="all|0,1")
+@click.option(
+    "--gpus",
+    default="all",
+    show_default=True,
+    metavar="all|0,1",
+    help="CUDA indices of the GPUs to measure on.",
+)
 @click.option(
     "--trials",
     type=click.IntRange(1),
     default=40,
     show_default=True,
-    help="Trials a problem; fewer where the space is smaller.",
+    help="Configs to try for each problem; fewer where the search space is smaller.",
 )
 @click.option(
     "--time-limit",
     "deadline_s",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="Stop then as Ctrl-C does.",
+    help="Stop after this time, as Ctrl-C does; the next sweep resumes there.",
 )
 @click.option(
-    "--storage", metavar="FILE|URL", help="Optuna's search history. Default: a file beside the database."
+    "--storage",
+    metavar="FILE|URL",
+    help="Search history: an Optuna journal file or a database URL. Sweeps that share one share the work. Default: a file beside the database.",
 )
-@database_option("Database to write. Default: the user's own.")
+@database_option("Database to write the results to. Default: your user database.")
 @click.option(
     "--triton-db",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the best answers that are not torch's own kernel here too.",
+    help="Also write the best Triton result of each problem to this second database, even where torch's own kernel won.",
 )
 def sweep(
     op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
@@ -69,9 +84,12 @@ def sweep(
     device: str | None, gpus: str, trials: int, deadline_s: float | None, storage: str | None, db: Path | None,
     triton_db: Path | None, **shape: Any,
 ) -> None:  # fmt: skip
-    """Search the best kernel and config for every problem and store the winners.
+    """Search for the fastest kernel of every problem.
 
-    A sweep that was ended goes on where it stopped; several at once on one storage share the work.
+    The best config of each problem becomes a record in the database.
+
+    A stopped sweep resumes where it stopped. Sweeps that share one storage share the work.
+    The exit status is 1 if a problem has no result.
     """
     from tunedb.store.files import user_file
     from tunedb.tune.progress import progress_for
@@ -95,7 +113,10 @@ def sweep(
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 def ls(paths: tuple[Path, ...]) -> None:
-    """Count the records of each database, device and operation, or of the files named."""
+    """Count the records by database, device and operation.
+
+    Without PATHS it counts those of every database in use.
+    """
     from tunedb.store.files import databases
     from tunedb.store.listing import count, counts_table
 
@@ -105,12 +126,17 @@ def ls(paths: tuple[Path, ...]) -> None:
 
 @main.command()
 @click.argument("name", metavar="[ID]", required=False)
-@click.option("--op", help="Operation of --x and --w.")
+@click.option("--op", metavar="OP", help="Operation of the shape that --x and --w give.")
 @shape_options
-@click.option("--device", metavar="SLUG", help="Only this device.")
-@database_option("Only this file. Default: every database.")
+@click.option("--device", metavar="SLUG", help="Show only records of this device.")
+@database_option("Read only this database. Default: every database in use.")
 def show(name: str | None, op: str | None, device: str | None, db: Path | None, **shape: Any) -> None:
-    """Show the records of a layer, by its id in a suite or by its shape, with the best few of their sweeps."""
+    """Show the records of a layer.
+
+    Each comes with the best configs of its sweep.
+
+    Name the layer by its ID in a suite, such as kb81, or by --op, --x and --w.
+    """
     from tunedb.store.listing import find, show, shown_text
 
     entry, paths = entry_of(op, shape), [db] if db else None
@@ -122,12 +148,17 @@ def show(name: str | None, op: str | None, device: str | None, db: Path | None, 
 
 
 @main.command()
-@click.option("--op", required=True, help="conv1d … conv_transpose3d.")
+@click.option("--op", required=True, metavar="OP", help="Operation: conv1d … conv_transpose3d.")
 @shape_options
 @variant_options(many=False)
-@click.option("--device", metavar="SLUG", help="Default: the GPU here, else 4090.")
+@click.option(
+    "--device", metavar="SLUG", help="GPU to answer for. Default: the GPU of this machine, else 4090."
+)
 def explain(op: str, device: str | None, dtype: str, layout: str, precision: str, **shape: Any) -> None:
-    """Say which tier answers a problem, from which record, why, and what it should cost."""
+    """Say which kernel answers a call, and why.
+
+    It names the tier, the record, the reason and the time to expect.
+    """
     from tunedb.dispatch.explanation import explain_problem
     from tunedb.tune.selection import select, target
 
@@ -140,9 +171,12 @@ def explain(op: str, device: str | None, dtype: str, layout: str, precision: str
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@database_option("Database to merge into. Default: the user's own.")
+@database_option("Database to merge into; made if it does not exist. Default: your user database.")
 def merge(sources: tuple[Path, ...], db: Path | None) -> None:
-    """Take over the better records of other databases; into a new file, to ship them."""
+    """Copy the better records of other databases.
+
+    A record of SOURCES is copied where the database has none of its problem and device, or a worse one.
+    """
     from tunedb.store.files import user_file
     from tunedb.store.write import Store
 
@@ -153,9 +187,12 @@ def merge(sources: tuple[Path, ...], db: Path | None) -> None:
 
 
 @main.command()
-@database_option("Database to prune. Default: the user's own.")
+@database_option("Database to prune. Default: your user database.")
 def prune(db: Path | None) -> None:
-    """Remove the records of kernels whose code has changed since."""
+    """Remove stale records.
+
+    A record is stale if the code of its kernel has changed since it was tuned.
+    """
     from tunedb.store.files import user_file
     from tunedb.store.write import Store
 

@@ -44,14 +44,14 @@ def listed(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 def shape_options(command: Command) -> Command:
     """Add --x, --w and what else makes a problem of two shapes."""
     for option in reversed((
-        click.option("--x", metavar="NxCx…", help="Input shape, as in 16x32x64x128."),
+        click.option("--x", metavar="NxCx…", help="Input shape with the batch first, as in 16x32x64x128; without a batch, as in 32x64x128."),
         click.option("--w", metavar="…", help="Weight shape in torch's order for the operation, as in 32x64x3x3."),
-        click.option("--stride", default="1", show_default=True, metavar="S[xS…]"),
-        click.option("--padding", default="0", show_default=True, metavar="P[xP…]"),
-        click.option("--output-padding", default="0", show_default=True, metavar="P[xP…]"),
-        click.option("--dilation", default="1", show_default=True, metavar="D[xD…]"),
-        click.option("--groups", default=1, show_default=True),
-        click.option("--bias", is_flag=True, help="With a bias."),
+        click.option("--stride", default="1", show_default=True, metavar="S[xS…]", help="Stride: one number for every axis, or one for each, as in 2x1."),
+        click.option("--padding", default="0", show_default=True, metavar="P[xP…]", help="Padding, likewise."),
+        click.option("--output-padding", default="0", show_default=True, metavar="P[xP…]", help="Output padding of a transposed operation, likewise."),
+        click.option("--dilation", default="1", show_default=True, metavar="D[xD…]", help="Dilation, likewise."),
+        click.option("--groups", default=1, show_default=True, help="Groups of channels."),
+        click.option("--bias", is_flag=True, help="The call has a bias."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -59,15 +59,15 @@ def shape_options(command: Command) -> Command:
 
 def variant_options(*, many: bool) -> Callable[[Command], Command]:
     """Add --dtype, --layout and --precision: one value each, or several."""
-    plural = "s" if many else ""
+    plural, several = ("s", "; several are joined by commas") if many else ("", "")
     each: dict[str, Any] = {"callback": listed, "metavar": "A,B,…"} if many else {}
     dtypes, layouts = ("float32,float16", ",".join(LAYOUTS)) if many else ("float32", LAYOUTS[0])
 
     def add(command: Command) -> Command:
         for option in reversed((
-            click.option("--dtype", f"dtype{plural}", **each, default=dtypes, show_default=True, help="float32, float16 or bfloat16."),
-            click.option("--layout", f"layout{plural}", **each, default=layouts, show_default=True),
-            click.option("--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="Of float32."),
+            click.option("--dtype", f"dtype{plural}", **each, default=dtypes, show_default=True, help=f"float32, float16 or bfloat16{several}."),
+            click.option("--layout", f"layout{plural}", **each, default=layouts, show_default=True, help=f"channels_first or channels_last{several}."),
+            click.option("--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="How float32 is multiplied: tf32, or ieee for exact products."),
         )):  # fmt: skip
             command = option(command)
         return command

@@ -46,7 +46,7 @@ def select(
     Raises ProblemError, SuiteError: for an unknown name, or where nothing is left to do.
     """
     if op != "all" and op not in OPS:
-        raise ProblemError(f"kernel must be one of {', '.join(OPS)} or all, but got {op!r}.")
+        raise ProblemError(f"op must be one of {', '.join(OPS)} or all, but got {op!r}.")
     for name, values, allowed in (("dtype", dtypes, DTYPES), ("layout", layouts, LAYOUTS)):
         for value in values:
             if value not in allowed:
@@ -68,7 +68,7 @@ def select(
     ]
     if not kept:
         filters = [
-            f"kernel {op}",
+            f"op {op}",
             *(f"id {name}" for name in only),
             *([] if batch is None else [f"n {batch}"]),
         ]
