@@ -14,7 +14,7 @@ SWEEP ?= --trials 60
 endif
 DB ?= out/tunedb.sqlite
 
-.PHONY: sweep test lint format clean
+.PHONY: sweep test lint format docs clean
 
 sweep: $(VENV)/ready
 	mkdir -p $(dir $(DB))
@@ -34,6 +34,14 @@ lint: $(VENV)/ready
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages of docs/ as a site; a broken link or a page outside the navigation is an error.
+docs: $(VENV)/docs-ready
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
 
 # torch first and by itself: a range would take the newest build, and every version brings its own Triton pin.
 $(VENV)/ready: pyproject.toml constraints.txt
