@@ -26,8 +26,8 @@ REGISTER_LIMIT = 144  # of a thread's 255; window.registers, which estimates the
 class Config(NamedTuple):
     """A thread owns PATCHES patches, each BLOCK_R rows by COLS neighbouring columns of each residue.
 
-    In channels_last its patches are of neighbouring channels, which one vector loads; in channels_first they lie as far apart
-    as the program's threads reach. A program has BLOCK_C channels; its threads are spread over these and over the width.
+    In channels_last its patches are of neighbouring channels, which one vector loads; in channels_first they are a warp's width
+    apart. A program is num_warps warps. It has BLOCK_C channels; what threads remain lie along the width.
     """
 
     BLOCK_R: int
