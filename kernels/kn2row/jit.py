@@ -14,17 +14,16 @@ __all__ = ["Width", "kn2row", "lead"]
 
 
 class Width(NamedTuple):
-    """The width axis: input i meets output o at tap k where o + padding = i * stride + reach(k).
+    """The width axis: input i meets output o at tap k where o + padding = i * stride + reach[k].
 
-    reach(k) is k * dilation. A forward convolution is read as a transposed one: its reach(k) is (taps - 1 - k) * dilation.
+    reach[k] is k * dilation. A forward convolution is read as a transposed one: its reach[k] is (taps - 1 - k) * dilation.
     Inputs and outputs share a numbering of positions v: input i has v = i, output o has v = (o + padding) // stride and is
     the residue (o + padding) % stride of v.
     """
 
     taps: int
     stride: int
-    dilation: int
-    flip: int  # 1: a forward convolution
+    reach: tuple[int, ...]
     padding: int  # of the transposed convolution
     halo: int  # positions from an input to its furthest output
     first: int  # v of the first input that matters, aligned
@@ -136,7 +135,7 @@ def kn2row(
     # One pass over the depth taps, height taps and channels for each group of TAPS width taps.
     for first in tl.static_range(0, TAPS, AT_ONCE):
         products = ()
-        for _ in tl.static_range(_taps_from(first, WIDTH, CONFIG)):
+        for _ in tl.static_range(_taps_from(first, CONFIG.TAPS, TAPS)):
             products = products + (accumulator(BLOCK_M, BLOCK_N, CONFIG.SWAP),)
         for step in range(steps):
             if CONFIG.LOOP == "taps":
@@ -175,7 +174,7 @@ def kn2row(
             if CONFIG.TAPS:
                 x = operand(tl.load(ptrs, mask=ok & place(v < in_w, M), other=0.0), DOT)
                 more = ()
-                for t in tl.static_range(_taps_from(first, WIDTH, CONFIG)):
+                for t in tl.static_range(_taps_from(first, CONFIG.TAPS, TAPS)):
                     weight = tl.load(w_tile + (first + t) * (C_OUT * W_ROW), mask=w_ok, other=0.0)
                     more = more + (product(x, weight, products[t], CONFIG.SWAP, DOT),)
                 products = more
@@ -184,17 +183,17 @@ def kn2row(
                     x_ok = ok & place((v >= shift) & (v < in_w + shift), M)
                     x = operand(tl.load(ptrs - shift * stride_xs, mask=x_ok, other=0.0), DOT)
                     for t in tl.static_range(TAPS):
-                        if _move_of_tap(t, WIDTH) == shift:
+                        if WIDTH.reach[t] // WIDTH.stride == shift:
                             weight = tl.load(w_tile + t * (C_OUT * W_ROW), mask=w_ok, other=0.0)
                             sums = _add_product(sums, x, weight, t, WIDTH, CONFIG)
-        for t in tl.static_range(_taps_from(first, WIDTH, CONFIG)):
+        for t in tl.static_range(_taps_from(first, CONFIG.TAPS, TAPS)):
             sums = _add_moved(sums, products[t], first + t, M, WIDTH)
 
     c_out = group * C_OUT + offs_n
     bias = tl.zeros((BLOCK_N,), dtype=tl.float32)
     if PROBLEM.has_bias:
         bias = tl.load(b_ptr + c_out, mask=n_ok, other=0.0).to(tl.float32)
-    TOGETHER: tl.constexpr = interleaved_at_once(PROBLEM, WIDTH)
+    TOGETHER: tl.constexpr = interleaved_at_once(PROBLEM.channels_last, STRIDE)
     if TOGETHER == 1:
         for residue_w in tl.static_range(STRIDE):
             store_width_residues(
@@ -211,32 +210,20 @@ def kn2row(
 @triton.constexpr_function
 def lead(halo, align, taps):
     """Return the positions at the head of a tile that only feed the outputs behind them: the halo, in whole vectors."""
-    # Numbers, not a NamedTuple: Triton 3.6 makes a plain tuple of one where the host calls this.
+    # Given numbers, because Triton 3.6 makes a plain tuple of a NamedTuple where the host or the interpreter calls this.
     return -(-halo // align) * align if taps else 0
 
 
 @triton.constexpr_function
-def _taps_from(first, width, config):
+def _taps_from(first, at_once, taps):
     """Return how many taps the group has whose first tap is `first`; none where TAPS is 0."""
-    return min(config.TAPS, width.taps - first)
-
-
-@triton.constexpr_function
-def _move_of_tap(tap, width):
-    """Return how many positions an input lies before its output at a tap."""
-    return (width.taps - 1 - tap if width.flip else tap) * width.dilation // width.stride
-
-
-@triton.constexpr_function
-def _residue_of_tap(tap, width):
-    """Return which residue the outputs are that a tap adds to."""
-    return (width.taps - 1 - tap if width.flip else tap) * width.dilation % width.stride
+    return min(at_once, taps - first)
 
 
 @triton.jit
 def _add_product(sums, x, weight, TAP: tl.constexpr, WIDTH: tl.constexpr, CONFIG: tl.constexpr):
     """Add the product of a tap to the sums of its residue; x was loaded at the positions of its outputs."""
-    RESIDUE: tl.constexpr = _residue_of_tap(TAP, WIDTH)
+    RESIDUE: tl.constexpr = WIDTH.reach[TAP] % WIDTH.stride
     DOT: tl.constexpr = CONFIG.DOT
     added = product(x, weight, sums[RESIDUE], CONFIG.SWAP, DOT)
     return sums[:RESIDUE] + (added,) + sums[RESIDUE + 1 :]
@@ -245,8 +232,8 @@ def _add_product(sums, x, weight, TAP: tl.constexpr, WIDTH: tl.constexpr, CONFIG
 @triton.jit
 def _add_moved(sums, product, TAP: tl.constexpr, M: tl.constexpr, WIDTH: tl.constexpr):
     """Add the product of a tap to the sums of its residue, moved along axis M from the inputs' positions to the outputs'."""
-    RESIDUE: tl.constexpr = _residue_of_tap(TAP, WIDTH)
-    MOVE: tl.constexpr = _move_of_tap(TAP, WIDTH)
+    RESIDUE: tl.constexpr = WIDTH.reach[TAP] % WIDTH.stride
+    MOVE: tl.constexpr = WIDTH.reach[TAP] // WIDTH.stride
     if MOVE > 0:
         # The first positions have no source. They are among the LEAD ones, which are not stored.
         source = tl.maximum(tl.arange(0, product.shape[M]) - MOVE, 0)

@@ -48,7 +48,8 @@ def width_of(problem: Problem) -> Width | None:
     halo = (k - 1) * d // s
     align = 16 // ITEM_BYTES[problem.dtype] if problem.layout == "channels_first" else 1
     first = max(0, p // s - halo) // align * align
-    return Width(k, s, d, int(not problem.transposed), p, halo, first, align)
+    reach = tuple((t if problem.transposed else k - 1 - t) * d for t in range(k))
+    return Width(k, s, reach, p, halo, first, align)
 
 
 def pitch(problem: Problem, width: Width) -> int:

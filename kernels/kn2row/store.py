@@ -8,10 +8,10 @@ __all__ = ["interleaved", "interleaved_at_once", "store_width_residues"]
 
 
 @triton.constexpr_function
-def interleaved_at_once(problem, width):
+def interleaved_at_once(channels_last, stride):
     """Return how many residues one store interleaves: all, made up to a power of two, or 1 where each is stored by itself."""
     # In channels_last neighbours in memory are channels, so that interleaving residues gains nothing.
-    return 1 if problem.channels_last or width.stride > 8 else triton.next_power_of_2(width.stride)
+    return 1 if channels_last or stride > 8 else triton.next_power_of_2(stride)
 
 
 @triton.jit
