@@ -106,7 +106,10 @@ def store_to_shared(buffer, row, CONFIG: gl.constexpr, LAYOUTS: gl.constexpr):
     """Write a row of input to shared memory, float32 rounded to TF32."""
     if row.dtype == gl.float32:
         row = _round_tf32(row)
-    view(buffer, 0, CONFIG.BLOCK_N, CONFIG.BLOCK_K, LAYOUTS.x_shared).store(row)
+    BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
+    BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    X_SHARED: gl.constexpr = LAYOUTS.x_shared
+    view(buffer, 0, BLOCK_N, BLOCK_K, X_SHARED).store(row)
 
 
 @gluon.jit
@@ -174,9 +177,8 @@ def store(
     CHANNELS: gl.constexpr = SHAPE.channels
     RESIDUES_H: gl.constexpr = SHAPE.residues_h
     RESIDUES_W: gl.constexpr = SHAPE.residues_w
-    JOINED: gl.constexpr = (
-        SHAPE.wide if not PROBLEM.channels_last else 1
-    )  # outputs of a position that lie side by side
+    # Outputs of a position that lie side by side in memory.
+    JOINED: gl.constexpr = SHAPE.wide if not PROBLEM.channels_last else 1
     block = opaque(block)
     out_w = opaque(sizes.out_w) // PROBLEM.even_out * PROBLEM.even_out
     start = block % SHAPE.blocks_m * CHANNELS

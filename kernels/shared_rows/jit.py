@@ -55,10 +55,12 @@ def shared_rows(
     """
     DTYPE: gl.constexpr = x_ptr.dtype.element_ty
     LAYOUTS: gl.constexpr = layouts_of(PROBLEM, CONFIG, SHAPE)
-    # A field of a constexpr is a plain number, but gl.static_range and shapes want a constexpr: bound here.
+    # gl.static_range, shapes, and arguments of jit functions on Triton 3.6 must be constexprs, but a field of one is a plain
+    # value: those are bound here.
     BLOCK_M: gl.constexpr = CONFIG.BLOCK_M
     BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
     BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    W_SHARED: gl.constexpr = LAYOUTS.w_shared
     VECTOR: gl.constexpr = SHAPE.vector
     READ: gl.constexpr = SHAPE.read
     TAPS: gl.constexpr = SHAPE.taps
@@ -110,7 +112,7 @@ def shared_rows(
     stages = Stages(x_buffers, w_buffers, w_pointers)
     for tap in gl.static_range(TAPS * (STEPS if CONFIG.RESIDENT else 1)):
         async_copy.async_copy_global_to_shared(
-            view(stages.w[tap], 0, BLOCK_M, BLOCK_K, LAYOUTS.w_shared), w_pointers + tap * (BLOCK_M * BLOCK_K)
+            view(stages.w[tap], 0, BLOCK_M, BLOCK_K, W_SHARED), w_pointers + tap * (BLOCK_M * BLOCK_K)
         )
     async_copy.commit_group()
     x = tile_pointers(x_ptr, first, first, 1, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
@@ -152,17 +154,8 @@ def shared_rows(
                         )  # fmt: skip
             next_x = x
             if TILES > 1:
-                next_x = tile_pointers(
-                    x_ptr,
-                    tile + (2 if STEPS == 1 else 1),
-                    first,
-                    TILES,
-                    sizes,
-                    PROBLEM,
-                    CONFIG,
-                    SHAPE,
-                    LAYOUTS,
-                )
+                ahead = tile + (2 if STEPS == 1 else 1)
+                next_x = tile_pointers(x_ptr, ahead, first, TILES, sizes, PROBLEM, CONFIG, SHAPE, LAYOUTS)
             for step in gl.static_range(LOOPED, STEPS):
                 sums, rows = _step(
                     stages, sums, rows, x if step + 2 < STEPS else next_x, sizes, tile, step, step, step + 3 - STEPS, odd,
@@ -198,11 +191,12 @@ def _step(
     BLOCK_M: gl.constexpr = CONFIG.BLOCK_M
     BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
     BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    X_SHARED: gl.constexpr = LAYOUTS.x_shared
+    W_SHARED: gl.constexpr = LAYOUTS.w_shared
     K_WIDTH: gl.constexpr = SHAPE.vector // 4
     LATE: gl.constexpr = TAPS // 2  # the tap from which on rows are written and loaded
-    NEXT_LINE: gl.constexpr = (
-        CONFIG.STACK if CONFIG.HIGH > 1 else 1
-    )  # rows of input from one line to the next
+    # Rows of input from one line to the next.
+    NEXT_LINE: gl.constexpr = CONFIG.STACK if CONFIG.HIGH > 1 else 1
     STAGE: gl.constexpr = (STEP + ODD) % 2
     W_STAGE: gl.constexpr = STEP if CONFIG.RESIDENT else STAGE
     WRITES: gl.constexpr = LEFT < 2 or CONFIG.TILES > 1
@@ -212,14 +206,14 @@ def _step(
     loaded = ()
     for tap in gl.static_range(TAPS):
         added = ()
-        weights = view(stages.w[W_STAGE * TAPS + tap], zero, BLOCK_M, BLOCK_K, LAYOUTS.w_shared)
+        weights = view(stages.w[W_STAGE * TAPS + tap], zero, BLOCK_M, BLOCK_K, W_SHARED)
         if CONFIG.UNIT == "mma":
             weights = weights.load(gl.DotOperandLayout(0, LAYOUTS.product, K_WIDTH))
         for line in gl.static_range(LINES):
             window = view(
                 stages.x[STAGE * READ + line * NEXT_LINE + tap // SHAPE.taps_w],
                 zero + (-SHAPE.width.lead % SHAPE.pair + tap % SHAPE.taps_w * SHAPE.shift),
-                BLOCK_N, BLOCK_K, LAYOUTS.x_shared,
+                BLOCK_N, BLOCK_K, X_SHARED,
             ).permute((1, 0))  # fmt: skip
             if CONFIG.UNIT == "wgmma":
                 added += (warpgroup_mma(weights, window, sums[line], is_async=True),)
@@ -235,7 +229,7 @@ def _step(
                 for other in gl.static_range(TAPS):
                     following = ((step + 1) if LEFT < 2 else 0) * TAPS + other
                     async_copy.async_copy_global_to_shared(
-                        view(stages.w[(1 - STAGE) * TAPS + other], 0, BLOCK_M, BLOCK_K, LAYOUTS.w_shared),
+                        view(stages.w[(1 - STAGE) * TAPS + other], 0, BLOCK_M, BLOCK_K, W_SHARED),
                         stages.w_pointers + following * (BLOCK_M * BLOCK_K),
                     )
                 async_copy.commit_group()

@@ -83,9 +83,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     shared = (2 * shape.read * config.BLOCK_N + weights) * config.BLOCK_K * item
     shared += 2 * shape.read * (shape.past * 16)
     if config.TILES > 1:
-        shared += (
-            config.BLOCK_M * config.BLOCK_N * item
-        )  # results change their layout there before they are stored
+        # Results change their layout there before they are stored.
+        shared += config.BLOCK_M * config.BLOCK_N * item
     if shared > device.shared_block:
         return (
             f"stages and results need {shared} bytes of shared memory, but a block has {device.shared_block}"

@@ -45,9 +45,7 @@ def shape_of(problem: Problem, packing: Packing, config: Any) -> Shape:
     residues_d, residues_h, residues_w = packing.periods
     channels_first = problem.layout == "channels_first"
     joined = few(problem)
-    loaded = (
-        config.BLOCK_N * config.BLOCK_K // (32 * config.num_warps)
-    )  # elements of a row that a thread loads
+    loaded = config.BLOCK_N * config.BLOCK_K // (32 * config.num_warps)  # elements of a row, by a thread
     # A thread should load 4 bytes or more at once: two neighbours of float16.
     pair = 2 if channels_first and item == 2 and problem.in_w % 2 == 0 and loaded >= 16 and not joined else 1
     together = config.BLOCK_K // 4 if joined else 1  # neighbouring taps that are joined into one
