@@ -60,6 +60,7 @@ def shared_rows(
     BLOCK_M: gl.constexpr = CONFIG.BLOCK_M
     BLOCK_N: gl.constexpr = CONFIG.BLOCK_N
     BLOCK_K: gl.constexpr = CONFIG.BLOCK_K
+    PRODUCT: gl.constexpr = LAYOUTS.product
     W_SHARED: gl.constexpr = LAYOUTS.w_shared
     VECTOR: gl.constexpr = SHAPE.vector
     READ: gl.constexpr = SHAPE.read
@@ -141,7 +142,7 @@ def shared_rows(
             tile = first + turn * TURN + odd
             sums = ()
             for _ in gl.static_range(LINES):
-                zeros = gl.zeros((BLOCK_M, BLOCK_N), gl.float32, layout=LAYOUTS.product)
+                zeros = gl.zeros((BLOCK_M, BLOCK_N), gl.float32, layout=PRODUCT)
                 if CONFIG.UNIT == "wgmma":
                     zeros = warpgroup_mma_init(zeros)
                 sums += (zeros,)
