@@ -14,7 +14,12 @@ SWEEP ?= --trials 60
 endif
 DB ?= out/tunedb.sqlite
 
-.PHONY: sweep test lint format docs clean
+# The oldest Triton that pyproject.toml allows; the newest is the one in constraints.txt.
+OLDEST_TRITON ?= 3.6.0
+OLDEST = out/triton-$(OLDEST_TRITON)
+OLDEST_CASES = not (kb50 or kb54 or kb75 or kb81 or kb85)
+
+.PHONY: sweep test test-oldest lint format docs clean
 
 sweep: $(VENV)/ready
 	mkdir -p $(dir $(DB))
@@ -22,6 +27,20 @@ sweep: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
+
+# Compilation for both GPUs, launches, and some kernels in the interpreter: 1 to 2 minutes on two cores.
+# A test asserts that the version that runs is TUNEDB_EXPECT_TRITON.
+test-oldest: $(OLDEST)/ready
+	PYTHONPATH=$(CURDIR)/$(OLDEST) TUNEDB_EXPECT_TRITON=$(OLDEST_TRITON) $(BIN)/pytest -q -n $(JOBS) \
+		tests/test_compile.py tests/test_launch.py tests/test_triton_internals.py tests/kernels/test_compile.py \
+		-k "$(OLDEST_CASES)"
+	PYTHONPATH=$(CURDIR)/$(OLDEST) TUNEDB_EXPECT_TRITON=$(OLDEST_TRITON) $(BIN)/pytest -q -n $(JOBS) \
+		tests/kernels/test_conformance.py -k "odd_sizes or is_enrolled"
+
+$(OLDEST)/ready: $(VENV)/ready
+	rm -rf $(OLDEST)
+	$(BIN)/pip install -q --no-deps --target $(OLDEST) triton==$(OLDEST_TRITON)
+	touch $@
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -260,7 +260,7 @@ def test_usage_takes_the_worst_function():
 
 def test_without_cuobjdump_the_registers_are_unknown(monkeypatch):
     """A wheel without cuobjdump costs knowledge, not the trial."""
-    monkeypatch.setattr(compile_, "_cuobjdump", lambda: None)
+    monkeypatch.setattr(compile_, "cuobjdump", lambda: None)
     assert compile_._usage(b"") == (None, None)
 
 

@@ -191,29 +191,59 @@ def test_launcher_binds_arguments_in_order():
     assert [named[name] for name in NAMES[4:]] == [3, 1, 9, 7, 1, 7, 5, 4, 64]
 
 
+def loaded(runs):
+    """A compiled handle whose launcher has the class and arguments of Triton's, and notes them."""
+
+    class CudaLauncher:
+        def __call__(
+            self, gridX, gridY, gridZ, stream, function,
+            kernel_metadata, launch_metadata, launch_enter_hook, launch_exit_hook, *args,
+        ):  # fmt: skip
+            runs.append(
+                (gridX, gridY, gridZ, stream, function, kernel_metadata, launch_metadata, launch_enter_hook, launch_exit_hook, *args)
+            )  # fmt: skip
+
+    return types.SimpleNamespace(run=CudaLauncher(), function=77, packed_metadata="meta")
+
+
+@pytest.mark.parametrize("bias", [0, 1])
+def test_arguments_without_pointers(bias):
+    """A pointer that a kernel does not use is compiled in as None, and is no run-time or aligned argument; the rest stays."""
+    asked = problem("conv2d", n=3, c=(4, 6), extents=(32, 7), k=3, bias=bias)
+    whole = convolution_arguments(asked)
+    found = whole.without("w_ptr", "b_ptr")
+    assert found.types == whole.types | {"w_ptr": "constexpr", "b_ptr": "constexpr"}
+    assert list(found.types) == list(whole.types)
+    assert found.constexprs == whole.constexprs | {"w_ptr": None, "b_ptr": None}
+    assert found.aligned == ("x_ptr", "y_ptr", "in_h")
+    assert found.scalars == whole.scalars
+    assert whole == convolution_arguments(asked)
+
+
 def test_direct_launch(monkeypatch):
     """On a GPU the compiled handle is run with grid, current stream, and addresses in place of tensors."""
     runs = []
-    handle = types.SimpleNamespace(run=lambda *arguments: runs.append(arguments), function="function", packed_metadata="meta")  # fmt: skip
+    pytest.importorskip("triton")
+    handle = loaded(runs)
     monkeypatch.setattr(module, "_handle", lambda *_: handle)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda index: 900 + index, raising=False)
+    monkeypatch.setattr(module, "raw_stream", lambda index: 900 + index)
     asked = problem("conv1d", n=3, c=(4, 6), extents=9, k=3, bias=1)
     fn = types.SimpleNamespace(arg_names=NAMES, __name__="fake")
     x, weight, bias, out = (torch.zeros(1) for _ in range(4))
     launcher(signature(asked, fn))(x, weight, bias, out)
     assert runs == [
-        (*GRID, 901, "function", "meta", None, None, None, x.data_ptr(), weight.data_ptr(), bias.data_ptr(),
+        (*GRID, 901, 77, "meta", None, None, None, x.data_ptr(), weight.data_ptr(), bias.data_ptr(),
          out.data_ptr(), 3, 1, 1, 9, 1, 1, 7, 4, 64)
     ]  # fmt: skip
 
 
 def test_a_launch_of_older_code(monkeypatch):
     """`arch` reaches the handle; without it the GPU runs its own generation's code."""
+    pytest.importorskip("triton")
     asked = []
-    monkeypatch.setattr(module, "_handle", lambda *what: asked.append(what[1:]) or types.SimpleNamespace(run=None, function=None, packed_metadata=None))  # fmt: skip
+    monkeypatch.setattr(module, "_handle", lambda *what: asked.append(what[1:]) or loaded([]))
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda _: 0, raising=False)
     one = signature(problem("conv1d", n=3, c=(4, 6), extents=9, k=3), types.SimpleNamespace(arg_names=NAMES, __name__="fake"))  # fmt: skip
     launcher(one, arch="sm89")
     launcher(one)
@@ -226,6 +256,7 @@ def test_handles_are_shared(monkeypatch):
     from tunedb import compile as compiler
     from tunedb import device
 
+    monkeypatch.setattr(module, "toolchain", lambda _: True)
     made = []
     monkeypatch.setattr(compiler, "compiled", lambda *what: made.append(what) or object())
     monkeypatch.setattr(device, "current", lambda _: by_slug("h200"))

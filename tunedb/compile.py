@@ -1,10 +1,8 @@
 """Compile a candidate for a GPU that need not be there, and read what it takes."""
 
 import contextlib
-import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,22 +11,40 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tunedb.device import Device
-from tunedb.errors import ConfigError
+from tunedb.errors import ConfigError, TunedbError
 from tunedb.kernel import Signature, config_from_json, load
 from tunedb.problem import Problem
 from tunedb.record import Measurement
+from tunedb.triton_internals import (
+    check_generation,
+    cuobjdump,
+    is_compiler_failure,
+    is_out_of_resources,
+    machine_code,
+    pass_failed,
+    shared_bytes,
+    toolchain,
+)
 
-__all__ = ["SPILL_LIMIT", "Resources", "compile_candidate", "compiled", "failure", "one_line", "resources"]
+__all__ = [
+    "SPILL_LIMIT",
+    "Resources",
+    "compile_candidate",
+    "compiled",
+    "failure",
+    "resources",
+    "telling_line",
+]
 
-# Bytes of local memory a thread above which a candidate is not worth timing. A few words spilled outside
-# the loop cost nothing that can be seen; 64 registers that do not fit are in the loop.
+# A candidate that keeps more bytes of local memory a thread is not timed. A few words spilled outside the loop cost no
+# time that can be measured; 256 bytes are 64 registers, which are spilled inside the loop.
 SPILL_LIMIT = 256
 
 
 class Resources(NamedTuple):
-    """What a compiled kernel takes; None where no tool could tell."""
+    """What a compiled kernel takes; None where it is unknown."""
 
-    shared: int  # bytes a block, static and dynamic
+    shared: int | None  # bytes a block, static and dynamic
     registers: int | None  # a thread
     spills: int | None  # bytes of local memory a thread: stack frame and local arrays
 
@@ -36,23 +52,21 @@ class Resources(NamedTuple):
 def compiled(signature: Signature, device: Device) -> Any:
     """Return triton's CompiledKernel, from its on-disk cache where it has been compiled before.
 
-    A process without a GPU and the process that launches both compile through this function, so that what a
-    pool compiled ahead is a hit for the one that times it.
+    The processes that compile ahead and the one that launches all compile through this function, so that the launch finds
+    in the cache what was compiled ahead.
     For a device of `as_arch` Triton generates the older generation's code (no wgmma, no TMA), and ptxas assembles it
     for the GPU itself: machine code of sm_89 would not load on sm_90.
+    Raises TunedbError: where the installed Triton cannot compile for a GPU that is not there, or not for that generation.
     """
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    kind: Any = ASTSource
-    if signature.fn.is_gluon():
-        from triton.experimental.gluon._runtime import GluonASTSource
-
-        kind = GluonASTSource
-    # In argument order, not in the signature's: the text of these dicts is part of the cache's key.
+    tools = toolchain(signature.fn)
+    if tools is None:
+        raise TunedbError(
+            f"compiling for {device.slug} without its GPU needs parts of Triton that the installed version lacks: "
+            "install a Triton that tunedb is tested with (pyproject.toml)."
+        )
+    # Both dicts are in the order of the arguments, because their text is part of the cache's key.
     position = {name: (index,) for index, name in enumerate(signature.types)}
-    source = kind(
+    source = tools.source(
         signature.fn,
         signature=dict(signature.types),
         constexprs={
@@ -67,21 +81,24 @@ def compiled(signature: Signature, device: Device) -> Any:
     options: dict[str, Any] = {"num_warps": signature.num_warps, "num_stages": signature.num_stages}
     if device.arch is not None:
         options["arch"] = device.arch
-    target = GPUTarget("cuda", device.own_capability or device.capability, 32)
-    return triton.compile(source, target=target, options=options)
+    target = tools.target("cuda", device.own_capability or device.capability, 32)
+    kernel = tools.compile(source, target=target, options=options)
+    check_generation(kernel, device.arch)
+    return kernel
 
 
 def resources(kernel: Any) -> Resources:
     """Read what a CompiledKernel takes from its metadata and from its machine code."""
-    registers, spills = _usage(kernel.asm["cubin"])
-    return Resources(kernel.metadata.shared, registers, spills)
+    code = machine_code(kernel)
+    registers, spills = (None, None) if code is None else _usage(code)
+    return Resources(shared_bytes(kernel), registers, spills)
 
 
 def compile_candidate(kernel: str, problem: Problem, config: str, device: Device) -> Measurement:
     """Compile one config for a device; no GPU is touched.
 
-    Its place is a process of a pool: while it works, the process's stdout and stderr are held back, and
-    a bug in LLVM may end the process.
+    Call it in a process of a pool: while it works, nothing that the process prints appears, and a bug in LLVM may end
+    the process.
     """
     module = load(kernel)
     try:
@@ -93,7 +110,7 @@ def compile_candidate(kernel: str, problem: Problem, config: str, device: Device
     signature = module.signature(problem, parsed)
     if signature is None:
         return Measurement("ok")
-    with _held_back() as noise:
+    with _output_caught() as noise:
         try:
             needs = resources(compiled(signature, device))
         except Exception as error:
@@ -105,23 +122,16 @@ def compile_candidate(kernel: str, problem: Problem, config: str, device: Device
 
 
 def failure(error: BaseException) -> Measurement | None:
-    """Return what a failed compilation or load is called, or None for an error that is nobody's but ours."""
-    from triton.errors import TritonError
-    from triton.runtime.errors import OutOfResources
-
-    if isinstance(error, OutOfResources):
-        return Measurement("out-of-resources", detail=one_line(str(error)))
-    # Triton wraps what goes wrong in a kernel's Python in a TritonError. What its C++ passes throw arrives as
-    # RuntimeError ("PassManager::run failed") or IndexError ("map::at").
-    passes = isinstance(error, RuntimeError) and "PassManager" in str(error)
-    lookup = isinstance(error, IndexError) and "map::at" in str(error)
-    if isinstance(error, TritonError) or passes or lookup:
-        return Measurement("compile-error", detail=one_line(str(error)))
+    """Return what a failed compilation or load counts as, or None where the error is a bug of tunedb or of a kernel."""
+    if is_out_of_resources(error):
+        return Measurement("out-of-resources", detail=telling_line(str(error)))
+    if is_compiler_failure(error):
+        return Measurement("compile-error", detail=telling_line(str(error)))
     return None
 
 
-def one_line(text: str, limit: int = 200) -> str:
-    """Return the line of a message that says what happened: the first with "error" in it, else the last."""
+def telling_line(text: str, limit: int = 200) -> str:
+    """Return the line of a message that says what happened: the first that contains "error", else the last."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "error" in line.lower()] or lines[-1:] or [""]
     return telling[0][:limit]
@@ -129,7 +139,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def _judged(needs: Resources, device: Device) -> Measurement:
     status, detail = "ok", ""
-    if needs.shared > device.shared_block:
+    if (needs.shared or 0) > device.shared_block:
         status, detail = (
             "out-of-resources",
             f"needs {needs.shared} bytes of shared memory, {device.slug} gives a block {device.shared_block}",
@@ -146,7 +156,7 @@ def _judged(needs: Resources, device: Device) -> Measurement:
 
 def _usage(cubin: bytes) -> tuple[int | None, int | None]:
     """Return registers and bytes of local memory a thread, the most of any function in the code."""
-    tool = _cuobjdump()
+    tool = cuobjdump()
     if tool is None:
         return None, None
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -169,19 +179,9 @@ def parse_usage(text: str) -> tuple[int | None, int | None]:
     return max(int(reg) for reg, _, _ in found), max(int(stack) + int(local) for _, stack, local in found)
 
 
-@functools.cache
-def _cuobjdump() -> str | None:
-    try:
-        from triton import knobs
-
-        return str(knobs.nvidia.cuobjdump.path)
-    except (ImportError, AttributeError, RuntimeError):
-        return shutil.which("cuobjdump")
-
-
 @contextlib.contextmanager
-def _held_back() -> Iterator[BinaryIO]:
-    """Send everything that this process prints into a file: LLVM writes to the descriptors themselves."""
+def _output_caught() -> Iterator[BinaryIO]:
+    """Send everything that this process prints into a file, by descriptor, because LLVM does not print through Python."""
     with tempfile.TemporaryFile() as noise, Path(os.devnull).open("w") as nowhere:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -199,9 +199,9 @@ def _held_back() -> Iterator[BinaryIO]:
 
 
 def _with_diagnostic(detail: str, noise: BinaryIO) -> str:
-    """Add what MLIR said: the exception of a failed pass carries no reason."""
-    if "PassManager" not in detail:
+    """Add what MLIR printed: the exception of a failed pass carries no reason."""
+    if not pass_failed(detail):
         return detail
     noise.seek(0)
-    said = one_line(noise.read(1 << 16).decode(errors="replace"))
+    said = telling_line(noise.read(1 << 16).decode(errors="replace"))
     return f"{detail}: {said}"[:400] if said else detail

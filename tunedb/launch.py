@@ -1,11 +1,22 @@
 """From a signature to a launch: compiled for the GPU at hand, or run by Triton's interpreter."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.errors import ProblemError
 from tunedb.kernel import Run, Signature
 from tunedb.problem import Problem
+from tunedb.torch_internals import fast_cuda_empty, raw_stream
+from tunedb.triton_internals import (
+    check_generation,
+    direct_launch,
+    is_gluon,
+    is_interpreted,
+    is_tested,
+    python_function,
+    toolchain,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +49,14 @@ class Arguments(NamedTuple):
     constexprs: dict[str, Any]
     aligned: tuple[str, ...]
     scalars: tuple[int, ...]
+
+    def without(self, *pointers: str) -> "Arguments":
+        """Return these arguments for a kernel that does not use some pointers: None is compiled in for each."""
+        return self._replace(
+            types={**self.types, **dict.fromkeys(pointers, "constexpr")},
+            constexprs={**self.constexprs, **dict.fromkeys(pointers)},
+            aligned=tuple(name for name in self.aligned if name not in pointers),
+        )
 
     def signature(
         self, fn: Any, constexprs: dict[str, Any], grid: tuple[int, int, int], num_warps: int, num_stages: int
@@ -74,7 +93,7 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
     shape, dtype = problem.input_shape, getattr(torch, problem.dtype)
     out_shape = problem.output_shape
     strides = dense_strides(out_shape, problem.layout)
-    fast_empty = getattr(getattr(torch._C._dynamo, "guards", None), "_empty_strided_cuda", None)
+    fast_empty = fast_cuda_empty()
 
     def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":
         if x.shape != shape:
@@ -82,7 +101,6 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
                 f"input must have the shape {shape} that this plan was made for, but has {tuple(x.shape)}."
             )
         if out is None:
-            # The private allocator call takes 2.4 us of host time where torch.empty takes 3.5 to 6.4.
             if x.is_cuda and fast_empty is not None:
                 out = fast_empty(out_shape, strides, dtype)
             else:
@@ -108,9 +126,9 @@ def dense_strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
 
 
 def launch_flaw(problem: Problem, grid: tuple[int, int, int]) -> str:
-    """Return why a grid, or the output rows that its programs number in 32 bits, is no launch; else an empty string."""
+    """Return why CUDA refuses a grid, or why 32 bits cannot number the output rows; an empty string where neither is so."""
     depth, height, _ = problem.out_extents
-    rows = problem.n * depth * height + 4096  # a last tile may reach beyond the end
+    rows = problem.n * depth * height + 4096  # the last tile may reach beyond the end
     if grid[0] >= 2**31 or max(grid[1:]) > AXIS_LIMIT or rows >= 2**31:
         return f"a launch has at most 2^31, {AXIS_LIMIT} and {AXIS_LIMIT} blocks and 2^31 rows, but needs {grid} and {rows}"
     return ""
@@ -119,8 +137,9 @@ def launch_flaw(problem: Problem, grid: tuple[int, int, int]) -> str:
 def launcher(signature: Signature, arch: str | None = None) -> Launch:
     """Return launch(x, weight, bias, out) for the current CUDA device, or for Triton's interpreter where it is on.
 
-    `arch` ("sm89") runs that older generation's code there.
-    Raises DeviceError: where that is none that the GPU runs. Raises what Triton raises where the kernel cannot be compiled or loaded.
+    `arch` ("sm89") runs that older generation's code.
+    Raises DeviceError: where the GPU does not run that generation's code. Raises what Triton raises where the kernel cannot
+    be compiled or loaded.
     """
     values = iter(signature.scalars)
     tail = tuple(
@@ -128,9 +147,9 @@ def launcher(signature: Signature, arch: str | None = None) -> Launch:
         for name, kind in signature.types.items()
         if name not in POINTERS
     )
-    if type(signature.fn).__name__ == "InterpretedFunction":
+    if is_interpreted(signature.fn):
         return _interpreted(signature, tail)
-    return _direct(signature, tail, arch)
+    return _direct(signature, tail, arch) or _public(signature, tail, arch)
 
 
 def _interpreted(signature: Signature, tail: tuple[Any, ...]) -> Launch:
@@ -142,18 +161,24 @@ def _interpreted(signature: Signature, tail: tuple[Any, ...]) -> Launch:
     return launch
 
 
-def _direct(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> Launch:
+def _direct(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> Launch | None:
+    """Launch through the compiled kernel's own launcher, at half the host time of fn[grid](...).
+
+    None where the installed Triton is not known to take its arguments in this order.
+    """
     import torch
 
     index = torch.cuda.current_device()
     handle = _handle(signature, index, arch)
-    run, function, metadata = handle.run, handle.function, handle.packed_metadata
+    direct = None if handle is None else direct_launch(handle)
+    if direct is None:
+        return None
+    run, function, metadata = direct
     grid_x, grid_y, grid_z = signature.grid
-    stream_of = torch._C._cuda_getCurrentRawStream
+    stream_of = raw_stream
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
-        # The compiled handle's own launcher, at half the host time of kernel[grid](...): constants keep their
-        # positions, the three Nones are launch metadata and hooks.
+        # Constants keep their positions; the three Nones are launch metadata and hooks.
         run(
             grid_x, grid_y, grid_z, stream_of(index), function, metadata, None, None, None,
             x.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(), out.data_ptr(), *tail,
@@ -162,8 +187,54 @@ def _direct(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> La
     return launch
 
 
+def _public(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> Launch:
+    """Launch by fn[grid](...), Triton's public way, compiled and loaded before the first launch."""
+    import torch
+
+    from tunedb.device import as_arch, current
+
+    options: dict[str, Any] = {"num_warps": signature.num_warps, "num_stages": signature.num_stages}
+    if arch:
+        as_arch(current(torch.cuda.current_device()), arch)
+        options["arch"] = arch
+    # Triton makes a constant of an integer that is 1, but our kernels call methods of theirs.
+    integers = [name for name, kind in signature.types.items() if kind == "i32"]
+    fn = _unspecialized(
+        signature.fn,
+        tuple(name for name, value in zip(integers, signature.scalars, strict=True) if value == 1),
+    )
+    _, has_weight, has_bias, _ = (signature.types[name] != "constexpr" for name in POINTERS)
+
+    kinds = {f"*{short}": getattr(torch, name) for name, short in TRITON_TYPES.items()}
+    pointers = [kinds.get(signature.types[name]) for name in POINTERS]
+    kernel = fn.warmup(*pointers, *tail, grid=signature.grid, **options)
+    check_generation(kernel, arch)
+    getattr(kernel, "run", None)  # loads it: what does not fit the GPU fails here, not in a call
+    bound = fn[signature.grid]
+
+    def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
+        bound(x, weight if has_weight else None, bias if has_bias else None, out, *tail, **options)
+
+    return launch
+
+
+@functools.cache
+def _unspecialized(fn: Any, integers: tuple[str, ...]) -> Any:
+    """Return a jitted function of which Triton makes no other code for these arguments' values."""
+    if not integers:
+        return fn
+    if is_gluon(fn):
+        from triton.experimental.gluon import jit
+    else:
+        from triton import jit
+    return jit(python_function(fn), do_not_specialize=integers)
+
+
 def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
-    """Return the compiled kernel, loaded on the CUDA device of that index; one for all plans that share it."""
+    """Return the compiled kernel for the CUDA device of that index; one for all plans that share it.
+
+    None where the installed Triton has no tested way to compile and launch it by hand.
+    """
     from tunedb.compile import compiled
     from tunedb.device import as_arch, current
 
@@ -173,11 +244,13 @@ def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
     )  # fmt: skip
     handle = _handles.get(key)
     if handle is None:
+        if not is_tested() or toolchain(signature.fn) is None:
+            return None
         here = current(index)
         handle = _handles[key] = compiled(signature, as_arch(here, arch) if arch else here)
     return handle
 
 
 def clear() -> None:
-    """Forget the loaded kernels; those in use by a plan stay loaded until it is dropped."""
+    """Forget the loaded kernels; a kernel that a plan uses stays loaded until that plan is dropped."""
     _handles.clear()

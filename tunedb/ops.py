@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._C import _functorch, _len_torch_dispatch_stack
-from torch.autograd import forward_ad
 from torch.nn import functional
 
 from tunedb.dispatch import plans
 from tunedb.dispatch.normalise import allow_tf32
+from tunedb.torch_internals import (
+    current_device,
+    dispatch_modes,
+    forward_state,
+    functorch_layer,
+    tracing_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,14 +33,13 @@ __all__ = [
 
 Size = int | tuple[int, ...] | list[int]
 
-# Bounded by being emptied: a service sees few signatures; one that sees a new length in every call should not
-# keep a plan for each for ever.
+# At this many plans all are dropped: a service sees few signatures, and one that sees a new length in every call must not
+# keep a plan for each of them.
 PLANS_LIMIT = 4096
 _plans: dict[tuple[Any, ...], plans.Plan] = {}
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
-_tracing = torch._C._get_tracing_state
-_device_index = getattr(torch._C, "_cuda_getDevice", None)
+_device_index = current_device
 
 
 def _answer(
@@ -51,7 +55,7 @@ def _answer(
     dilation: Size,
 ) -> "Tensor":
     """Run the plan of this tensor signature, or torch's own function where there is none."""
-    # Differentiation, tracing, autocast, functorch and dispatch modes see torch's own operation.
+    # Differentiation, tracing, autocast, functorch and dispatch modes must see torch's own operation.
     if (
         torch.compiler.is_compiling()
         or type(x) is not torch.Tensor
@@ -60,11 +64,11 @@ def _answer(
             torch.is_grad_enabled()
             and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
         )
-        or forward_ad._current_level >= 0
         or torch.is_autocast_enabled()
-        or _functorch.peek_interpreter_stack() is not None
-        or _len_torch_dispatch_stack()
-        or _tracing() is not None
+        or functorch_layer() is not None
+        or dispatch_modes()
+        or tracing_state() is not None
+        or forward_state._current_level >= 0
     ):
         return torch_answer()
     try:
@@ -78,8 +82,8 @@ def _answer(
     except (AttributeError, TypeError):
         return _unkeyed(op, torch_answer, x, weight, bias, stride, padding, output_padding, groups, dilation)
     sizes = (stride, padding, output_padding, groups, dilation)
-    # 1.0 and True are keys equal to 1, but torch refuses them. The sizes that made the plan need no second look,
-    # and a module passes the same ones in every call.
+    # As dict keys 1.0 and True equal 1, but torch refuses them as sizes. The very objects that made the plan are not checked
+    # again: a module passes the same ones in every call.
     if (plan is None or not _identical(plan.sizes, sizes)) and not _integral(sizes):
         return torch_answer()
     if plan is None:
@@ -88,7 +92,7 @@ def _answer(
             _plans.clear()
         _plans[key] = plan
     run = plan.run
-    # The compiled code takes pointers to be aligned as torch's allocator aligns them; a view may not be.
+    # The compiled code assumes pointers aligned to 16 bytes, as torch's allocator aligns them; a view's may not be.
     if run is None or x.data_ptr() & 15 or (bias is not None and bias.data_ptr() & 15):
         return torch_answer()
     if _device_index is not None and _device_index() != plan.device_index:
@@ -108,7 +112,7 @@ def _identical(ones: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 
 def _integral(sizes: tuple[Any, ...]) -> bool:
-    """Return whether every size is an int, a tuple of ints, or a name of padding."""
+    """Return whether every size is an int, a tuple of ints, or a named padding."""
     return all(
         type(size) in {int, str} or (isinstance(size, tuple) and all(type(one) is int for one in size))
         for size in sizes
@@ -118,7 +122,7 @@ def _integral(sizes: tuple[Any, ...]) -> bool:
 def _unkeyed(
     op: str, torch_answer: "Callable[[], Tensor]", x: Any, weight: Any, bias: Any, *sizes: Any
 ) -> "Tensor":
-    """Take lists as tuples; leave whatever else cannot be keyed, sparse tensors and wrong types, to torch."""
+    """Answer a call whose arguments cannot be a dict key: lists become tuples; sparse tensors and wrong types go to torch."""
     if any(type(size) is list for size in sizes):
         tuples: tuple[Any, ...] = tuple(tuple(size) if type(size) is list else size for size in sizes)
         return _answer(op, torch_answer, x, weight, bias, *tuples)
@@ -288,6 +292,6 @@ def conv_transpose3d(
 
 
 def clear() -> None:
-    """Forget all plans, packed weights and what was read from databases, as after a sweep or a change of `weight.data`."""
+    """Forget all plans, packed weights and what was read from databases: call it after a sweep or a change of `weight.data`."""
     _plans.clear()
     plans.clear()

@@ -1,8 +1,10 @@
-"""What is made of a weight once for each tensor, and kept while the tensor lives and does not change."""
+"""Packed weights: each is made once, and kept while its weight lives and does not change."""
 
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
+
+from tunedb.torch_internals import raw_stream, versions_are_counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,13 +23,14 @@ class _Packed(NamedTuple):
 class Packer:
     """Packs a weight when first seen, and again when it was changed in place.
 
-    Entries are keyed by the identity of the tensor and die with it, so a module that computes its weight
-    anew in every call (weight norm) costs a packing a call but no memory. Changes through `weight.data`
-    are invisible to torch's version counter: call `tunedb.clear()` after one.
+    An entry belongs to one tensor and is dropped with it: a module that computes its weight in every call (weight norm)
+    packs in every call but keeps no memory. Torch's version counter does not see changes through `weight.data`: call
+    `tunedb.clear()` after one. Where torch has no version counter, nothing is kept.
     """
 
     def __init__(self, pack: "Callable[[Tensor], Tensor]") -> None:
         self._pack = pack
+        self._keeps = versions_are_counted()
         self._entries: dict[int, _Packed] = {}
 
     def __call__(self, weight: "Tensor") -> "Tensor":
@@ -40,12 +43,12 @@ class Packer:
         self._entries.clear()
 
     def _miss(self, weight: "Tensor", entry: _Packed | None) -> "Tensor":
-        if weight.is_inference() or _capturing(weight):
-            # No way to see a change, or memory that belongs to a graph: never kept.
+        if not self._keeps or weight.is_inference() or _capturing(weight):
+            # Never kept: a change could not be seen, or the memory belongs to a CUDA graph.
             return self._pack(weight.detach())
         key, stream = id(weight), _stream(weight)
         if entry is not None and _current(entry, weight):
-            # Packed on another stream: wait for that once, then it counts as packed on this one.
+            # Packed on another stream: wait for it once, then count it as packed on this stream.
             packed = entry.packed
             _adopt(packed)
         else:
@@ -57,14 +60,12 @@ class Packer:
 
 
 def _current(entry: _Packed, weight: "Tensor") -> bool:
-    # An inference tensor has no version counter: none is ever entered, so the counter is there.
+    # Reading `_version` of an inference tensor raises, but those are never kept, so that no entry is theirs.
     return entry.owner() is weight and entry.version == weight._version and entry.address == weight.data_ptr()
 
 
 def _stream(tensor: "Tensor") -> int:
-    import torch
-
-    return torch._C._cuda_getCurrentRawStream(tensor.device.index) if tensor.is_cuda else 0
+    return raw_stream(tensor.device.index) if tensor.is_cuda else 0
 
 
 def _capturing(tensor: "Tensor") -> bool:

@@ -129,10 +129,5 @@ def repack_signature(problem: Problem, packing: Packing, span: int, *, rounded: 
     }
     programs = -(-(len_w + lead - packing.width.lead) // block_w) * -(-packing.channels // block_c)
     programs *= -(-len_h // block_r) * len_d * problem.n * problem.groups
-    bare = convolution_arguments(problem)
-    types = {**bare.types, "w_ptr": "constexpr", "b_ptr": "constexpr"}
-    aligned = tuple(name for name in bare.aligned if name not in ("w_ptr", "b_ptr"))
-    arguments = bare._replace(
-        types=types, aligned=aligned, constexprs={**bare.constexprs, "w_ptr": None, "b_ptr": None}
-    )
+    arguments = convolution_arguments(problem).without("w_ptr", "b_ptr")
     return arguments.signature(repack, constexprs, (programs, 1, 1), num_warps=4, num_stages=1)

@@ -53,12 +53,8 @@ def splits(problem: Problem, programs: int, k: int) -> tuple[int, ...]:
 
 def split_sum_signature(problem: Problem, split: int) -> Signature:
     """Return the launch that adds the bias and `split` parts, float32 tensors in the output's layout; w_ptr is None."""
-    bare = convolution_arguments(problem)
-    arguments = bare._replace(
-        types={**bare.types, "x_ptr": "*fp32", "w_ptr": "constexpr"},
-        aligned=tuple(name for name in bare.aligned if name != "w_ptr"),
-        constexprs={**bare.constexprs, "w_ptr": None},
-    )
+    bare = convolution_arguments(problem).without("w_ptr")
+    arguments = bare._replace(types={**bare.types, "x_ptr": "*fp32"})
     constexprs = {
         "CHANNELS": problem.c_out,
         "HAS_BIAS": problem.bias,

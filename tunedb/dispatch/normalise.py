@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 from tunedb.errors import ProblemError
 from tunedb.problem import DTYPES, Problem, checked, is_transposed, rank
+from tunedb.torch_internals import conv_precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["Call", "allow_tf32", "is_channels_last", "normalised"]
 
 Size = int | Sequence[int]
-
-# Older torch has allow_tf32 only; newer raises where that and the finer settings disagree. Found once: it is read in
-# every call.
-_precision = getattr(torch._C, "_get_fp32_precision_getter", None)
 
 
 class Call(NamedTuple):
@@ -124,7 +119,5 @@ def is_channels_last(tensor: "Tensor") -> bool:
 
 
 def allow_tf32() -> bool:
-    """Return whether torch lets a float32 convolution use TF32, by whichever of its settings is in force."""
-    if _precision is not None:
-        return bool(_precision("cuda", "conv") == "tf32")
-    return bool(torch.backends.cudnn.allow_tf32)
+    """Return whether torch's settings let a float32 convolution use TF32."""
+    return conv_precision("cuda", "conv") == "tf32"

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tunedb.compile import failure, one_line
+from tunedb.compile import failure, telling_line
 from tunedb.device import Device, floor_us
 from tunedb.errors import ConfigError
 from tunedb.kernel import Run, config_from_json, load
 from tunedb.measure.baseline import SHORT_ROUNDS, SHORT_US, Yardstick
+from tunedb.measure.gpu_failure import is_gpu_failure, is_out_of_memory
 from tunedb.measure.timing import Call, Clock, GpuClock, rounds_within, spread, timed
 from tunedb.measure.versions import environment
 from tunedb.problem import Problem
@@ -171,18 +172,16 @@ class Bench:
         return failed
 
     def _failed(self, error: Exception) -> Measurement | None:
-        import torch
-
-        if isinstance(error, torch.OutOfMemoryError):
-            return Measurement("out-of-resources", detail=one_line(str(error)))
+        if is_out_of_memory(error):
+            return Measurement("out-of-resources", detail=telling_line(str(error)))
         if failed := failure(error):
             return failed
-        if not _is_gpu_failure(error):
+        if not is_gpu_failure(error):
             return None
         if not self._clock.alive():
-            raise PoisonedError(f"the CUDA context is lost: {one_line(str(error))}") from error
+            raise PoisonedError(f"the CUDA context is lost: {telling_line(str(error))}") from error
         # The context still works: the GPU only refused a launch that asks for more threads, blocks or shared memory than it has.
-        return Measurement("out-of-resources", detail=one_line(str(error)))
+        return Measurement("out-of-resources", detail=telling_line(str(error)))
 
     def _check_nothing_left(self, kernel: str, config: str) -> None:
         if self._clock.allocated() > self._baseline:
@@ -202,13 +201,3 @@ def _forget(plan: Run) -> None:
     packer = getattr(plan, "packer", None)
     if packer is not None:
         packer.clear()
-
-
-def _is_gpu_failure(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, getattr(torch, "AcceleratorError", ())):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        word in str(error) for word in ("CUDA", "cuDNN", "CUDNN", "CUBLAS")
-    )

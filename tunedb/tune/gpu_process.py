@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from tunedb.device import Device
+from tunedb.measure.gpu_failure import is_gpu_failure, is_out_of_memory
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.tune.compile_pool import Bug
@@ -196,11 +197,8 @@ def _serve(conn: Connection, visible: str, bench_name: str) -> None:
 def _failure(error: Exception) -> _Failure | None:
     """Return what the GPU did, or None where the error is our own."""
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
-    if type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return _Failure("out-of-resources", text, poisoned=False)
-    gpu = isinstance(error, RuntimeError) and any(
-        word in text for word in ("CUDA", "Triton Error", "cuDNN", "CUDNN", "CUBLAS")
-    )
-    if type(error).__name__ == "AcceleratorError" or gpu:
+    if is_gpu_failure(error):
         return _Failure("crashed", text, poisoned=True)
     return None
