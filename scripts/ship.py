@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunedb.record import PROVENANCES
+from tunedb.record import PROVENANCES, Tried
 from tunedb.store.read import Database
-from tunedb.store.rows import Candidate
 from tunedb.store.write import Store
 from tunedb.suite import load_suite, shipped_suites
 
@@ -74,7 +73,7 @@ def pruned(path: Path, folder: Path, left: Counter[str]) -> Path:
     return copy
 
 
-def rank(candidate: Candidate) -> tuple[bool, float]:
+def rank(candidate: Tried) -> tuple[bool, float]:
     return candidate.measurement.status != "ok", candidate.measurement.time_us or 0.0
 
 

@@ -11,9 +11,8 @@ from tunedb import kernel
 from tunedb.dispatch import lookup
 from tunedb.errors import KernelError
 from tunedb.problem import OPS, Problem
-from tunedb.record import Measurement, Record
+from tunedb.record import Measurement, Record, Tried
 from tunedb.store import files, write
-from tunedb.store.rows import Candidate
 from tunedb.store.write import Store
 
 PROBLEM = Problem(
@@ -61,7 +60,7 @@ def record():
 
 @pytest.fixture(scope="session")
 def candidate():
-    return Candidate(
+    return Tried(
         "fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0, 109.0, 111.0, 3e-4, 4096, 128, 0)
     )
 

@@ -343,4 +343,4 @@ def test_no_gpu_of_another_vendor(monkeypatch):
     """A GPU that torch drives without CUDA is not offered as a device."""
     pretend(monkeypatch)
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert module._present() is None
+    assert module._gpu_here() is None

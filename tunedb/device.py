@@ -112,7 +112,7 @@ def by_slug(slug: str) -> Device:
             return device
     if (gpu := gpu_of(slug)) != slug:
         return as_arch(by_slug(gpu), slug[len(gpu) + 1 :])
-    here = _present()
+    here = _gpu_here()
     if here is not None and here.slug == slug:
         return here
     known = ", ".join(device.slug for device in CATALOGUE)
@@ -146,7 +146,7 @@ def gpu_of(slug: str) -> str:
     return gpu if gpu and arch in ARCHES else slug
 
 
-def _present() -> Device | None:
+def _gpu_here() -> Device | None:
     import torch
 
     return current(0) if torch.cuda.is_available() and torch.version.cuda else None

@@ -22,6 +22,7 @@ __all__ = [
     "Work",
     "config_from_json",
     "config_to_json",
+    "distribution",
     "is_stale",
     "load",
     "names",
@@ -132,6 +133,21 @@ def source_hash(name: str) -> str:
     Raises KernelError: where no kernel has that name.
     """
     return code_hash(_module(name))
+
+
+@functools.cache
+def distribution(name: str) -> str:
+    """Return name and version of the distribution that a kernel comes from ("tunedb 0.1.0"); empty where none is known."""
+    module = _modules().get(name)
+    if module is None:
+        return ""
+    for point in metadata.entry_points(group=GROUP):
+        if (point.name, point.value) == (name, module):
+            return "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+    try:
+        return f"tunedb {metadata.version('tunedb')}"
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def is_stale(name: str, code: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from tunedb.problem import Problem
 
-__all__ = ["PROVENANCES", "STATUSES", "Measurement", "Record"]
+__all__ = ["PROVENANCES", "STATUSES", "Choice", "Measurement", "Record", "Tried"]
 
 # measured on that device, proxy on another device, predicted by the model
 PROVENANCES = ("measured", "proxy", "predicted")
@@ -34,6 +34,25 @@ class Measurement(NamedTuple):
     registers: int | None = None  # a thread
     spills: int | None = None  # bytes of local memory a thread
     detail: str = ""  # why it failed, in a line
+
+
+class Choice(NamedTuple):
+    """A kernel and one of its configs, as JSON text: what is compiled, timed and stored."""
+
+    kernel: str
+    config: str
+
+
+class Tried(NamedTuple):
+    """A choice that was tried, with what the trial gave."""
+
+    kernel: str
+    config: str  # JSON text
+    measurement: Measurement
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.kernel, self.config)
 
 
 class Record(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from tunedb.device import Device, by_slug
 from tunedb.problem import Problem
-from tunedb.record import STATUSES, Measurement
-from tunedb.tune.space import Choice, Space
+from tunedb.record import STATUSES, Choice, Measurement
+from tunedb.tune.space import Space
 
 __all__ = ["Landscape", "file_name", "outcomes", "read", "space", "together", "write"]
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from samplers.landscapes import Landscape, outcomes, space
-from tunedb.record import Measurement
+from tunedb.record import Choice, Measurement
 from tunedb.tune.search import Policy, Search
-from tunedb.tune.space import Choice, Space, Value, is_ordered
+from tunedb.tune.space import Space, Value, is_ordered
 
 __all__ = ["AHEAD", "SAMPLERS", "Replay", "Sampler", "available", "replayed"]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunedb.record import Measurement
+from tunedb.record import Measurement, Tried
 from tunedb.store.read import Database
-from tunedb.store.rows import Candidate
 from tunedb.store.write import Store
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ship.py"
@@ -40,11 +39,9 @@ def put(path, record, *candidates):
 
 def test_takes_the_last_and_ranks_the_best_first(ship, tmp_path, record, fake_kernel):
     """The last file's record is shipped, its candidates in the order of their times, failed ones last."""
-    slow = Candidate("fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0))
-    fast = Candidate("fake", record.config, Measurement("ok", record.time_us))
-    lost = Candidate(
-        "fake", '{"BLOCK":16,"ORDER":"n"}', Measurement("timed-out", detail="took longer than 60 s")
-    )
+    slow = Tried("fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0))
+    fast = Tried("fake", record.config, Measurement("ok", record.time_us))
+    lost = Tried("fake", '{"BLOCK":16,"ORDER":"n"}', Measurement("timed-out", detail="took longer than 60 s"))
     first = put(tmp_path / "first.sqlite", record._replace(time_us=90.0))
     last = put(tmp_path / "last.sqlite", record, lost, slow, fast)
     said, file = ship(first, last)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tunedb.errors import DatabaseError, TunedbWarning
 from tunedb.store import read as module
 from tunedb.store.read import Database
+from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
 from tunedb.suite import load_suite
 
@@ -107,7 +108,10 @@ def test_nothing_is_written(path, problem):
         (lambda path: path.write_bytes(b""), "another program made it"),
         (lambda path: path.write_text("no database"), "must be a sound SQLite file"),
         (lambda path: path.write_bytes(b"\0" * 100_000), "must be a sound SQLite file"),
-        (lambda path: execute(path, "PRAGMA user_version = 2"), "at most 1, but it is 2: update tunedb"),
+        (
+            lambda path: execute(path, "PRAGMA user_version = 99"),
+            f"at most {VERSION}, but it is 99: update tunedb",
+        ),
         (
             lambda path: execute(path, "PRAGMA application_id = 7"),
             "another program made it: name another file",

@@ -4,7 +4,7 @@ import pytest
 
 from tunedb.errors import DatabaseError
 from tunedb.store import schema
-from tunedb.store.schema import Migration, definitions, migrate, mismatch
+from tunedb.store.schema import VERSION, Migration, definitions, migrate, mismatch
 from tunedb.store.write import Store
 
 
@@ -81,7 +81,7 @@ def test_failing_migration_leaves_nothing(connection):
 def test_newer_version_is_not_migrated(connection):
     """A newer file is refused with its version, what is allowed and the remedy."""
     connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(DatabaseError, match="at most 1, but the file has 99: update tunedb"):
+    with pytest.raises(DatabaseError, match=f"at most {VERSION}, but the file has 99: update tunedb"):
         migrate(connection)
 
 
@@ -112,11 +112,16 @@ def test_file_is_recognised_by_its_header(tmp_path):
         (["ALTER TABLE records ADD COLUMN evil AS (hex(config))"], "its table records", "its table records"),
         (["PRAGMA application_id = 1"], "another program", "another program"),
         (
-            ["PRAGMA user_version = 2"],
-            "at most 1, but it is 2: update tunedb",
-            "at most 1, but it is 2: update tunedb",
+            ["PRAGMA user_version = 99"],
+            f"at most {VERSION}, but it is 99: update tunedb",
+            f"at most {VERSION}, but it is 99: update tunedb",
         ),
-        (["PRAGMA user_version = 0"], "must be 1, but it is 0", "must be 1, but it is 0"),
+        (
+            ["PRAGMA user_version = 0"],
+            f"from 1 to {VERSION}, but it is 0",
+            f"from 1 to {VERSION}, but it is 0",
+        ),
+        (["PRAGMA user_version = 1"], "its table kernels", "its table kernels"),
     ],
 )
 def test_mismatch(connection, statements, reading, writing):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tunedb.errors import DatabaseError
 from tunedb.problem import DTYPES, Problem
-from tunedb.record import PROVENANCES, Record
+from tunedb.record import PROVENANCES, Measurement, Record, Tried
 from tunedb.store import open_for_writing as module
 from tunedb.store.read import Database
-from tunedb.store.rows import Candidate, Measurement
+from tunedb.store.schema import VERSION
 from tunedb.store.write import Merged, Store
 from tunedb.suite import load_suite, problems
 
@@ -41,7 +41,7 @@ def records(draw):
 
 COUNTS = st.none() | st.integers(0, 2**31)
 MEASUREMENTS = st.builds(Measurement, st.just("ok"), *[st.none() | TIMES] * 4, *[COUNTS] * 3, TEXT)
-CANDIDATES = st.builds(Candidate, st.just("fake"), TEXT, MEASUREMENTS)
+CANDIDATES = st.builds(Tried, st.just("fake"), TEXT, MEASUREMENTS)
 
 
 @contextlib.contextmanager
@@ -236,7 +236,7 @@ def trigger(path):
         (damaged, "must be a sound SQLite file"),
         (lambda path: path.write_bytes(b"not a database " * 400), "must be a sound SQLite file"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "must be a sound SQLite file"),
-        (newer, "must be at most 1, but it is 99: update tunedb"),
+        (newer, f"must be at most {VERSION}, but it is 99: update tunedb"),
         (foreign, "must be a tunedb database, but another program made it: name another file"),
         (trigger, "must have no triggers"),
     ],

@@ -1,10 +1,8 @@
 import pytest
 from awkward import problem
 
-from tunedb.record import Measurement, Record
+from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.tune.choose_winner import ATEN, winner, without_aten
-from tunedb.tune.search import Tried
-from tunedb.tune.space import Choice
 
 
 def timed(name, us, spread=0.0):

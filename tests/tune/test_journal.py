@@ -9,9 +9,8 @@ import pytest
 
 from tunedb.device import by_slug
 from tunedb.errors import StorageError
-from tunedb.record import Measurement
+from tunedb.record import Measurement, Tried
 from tunedb.tune.journal import STALE_S, History, State, owner, sizes, study_name
-from tunedb.tune.search import Tried
 from tunedb.tune.space import Space
 
 SPACE = Space(landscape.problem("conv2d"), by_slug("h200"), landscape.KERNELS)

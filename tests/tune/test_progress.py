@@ -5,9 +5,8 @@ import landscape
 import pytest
 from rich.console import Console
 
-from tunedb.record import Measurement, Record
+from tunedb.record import Measurement, Record, Tried
 from tunedb.tune.progress import LiveProgress, PlainProgress, Summary, clock, progress_for
-from tunedb.tune.search import Tried
 
 PROBLEM, OTHER = landscape.problem("conv2d"), landscape.problem("conv1d")
 RECORD = Record(

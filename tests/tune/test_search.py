@@ -5,9 +5,9 @@ import landscape
 import pytest
 
 from tunedb.device import by_slug
-from tunedb.record import Measurement
+from tunedb.record import Choice, Measurement
 from tunedb.tune.search import Policy, Search
-from tunedb.tune.space import Choice, Space
+from tunedb.tune.space import Space
 
 DEVICE = by_slug("h200")
 

@@ -5,8 +5,9 @@ import pytest
 
 from tunedb import kernel
 from tunedb.device import by_slug
+from tunedb.record import Choice
 from tunedb.suite import load_suite
-from tunedb.tune.space import Choice, Space, searched
+from tunedb.tune.space import Space, searched
 
 DEVICE = by_slug("h200")
 

@@ -6,14 +6,13 @@ import pytest
 
 from tunedb.device import by_slug
 from tunedb.errors import DatabaseError
-from tunedb.record import Measurement
+from tunedb.record import Measurement, Tried
 from tunedb.store.read import Database
 from tunedb.store.rows import from_result, to_result
 from tunedb.store.write import Store
 from tunedb.tune.journal import History
 from tunedb.tune.messages import Finished
 from tunedb.tune.progress import Progress
-from tunedb.tune.search import Tried
 from tunedb.tune.settings import Settings
 from tunedb.tune.state import SweepState
 from tunedb.tune.workers import Parts

@@ -2,7 +2,7 @@
 
 import landscape
 
-from tunedb.tune.space import Choice
+from tunedb.record import Choice
 from tunedb.tune.warm_start import nearest
 
 

@@ -10,7 +10,7 @@ from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
-from tunedb.store.files import databases, opened, opened_elsewhere, reload, rescued
+from tunedb.store.files import databases, opened, opened_elsewhere, read_or_default, reload
 from tunedb.store.read import Database
 
 __all__ = ["TIERS", "Answer", "answer", "databases", "reload"]
@@ -241,21 +241,23 @@ def _use(record: Record, problem: Problem, device: Device, file: Database) -> _U
 def _capabilities(files: list[Database]) -> dict[str, int]:
     nothing: dict[str, tuple[str, int]] = {}
     found = {
-        slug: number for file in files for slug, (_, number) in rescued(file, file.devices, nothing).items()
+        slug: number
+        for file in files
+        for slug, (_, number) in read_or_default(file, file.devices, nothing).items()
     }
     return found | {known.slug: known.capability for known in CATALOGUE}
 
 
 def _record(file: Database, problem: Problem, device: Device) -> Record | None:
-    return rescued(file, lambda: file.record(problem, device.slug), None)
+    return read_or_default(file, lambda: file.record(problem, device.slug), None)
 
 
 def _layer(file: Database, problem: Problem, slug: str | None) -> list[Record]:
-    return rescued(file, lambda: file.layer(problem, slug), [])
+    return read_or_default(file, lambda: file.layer(problem, slug), [])
 
 
 def _measured(file: Database, problem: Problem, device: Device) -> list[Problem]:
-    return rescued(file, lambda: file.measured_problems(problem, device.slug), [])
+    return read_or_default(file, lambda: file.measured_problems(problem, device.slug), [])
 
 
 def _kernel(name: str) -> Kernel | None:

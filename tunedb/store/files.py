@@ -1,4 +1,4 @@
-"""Which files answer: the user's over those shipped with tunedb, each opened once, each complained about once."""
+"""Which files answer: first the user's, then those shipped with tunedb. Each is opened once and warned about once."""
 
 import os
 import threading
@@ -14,8 +14,8 @@ __all__ = [
     "databases",
     "opened",
     "opened_elsewhere",
+    "read_or_default",
     "reload",
-    "rescued",
     "shipped_files",
     "user_file",
     "user_files",
@@ -30,7 +30,7 @@ _inherited: list[Any] = []
 
 
 def databases(slug: str | None = None) -> list[Path]:
-    """Return the files that exist, in order of precedence; those shipped for other devices last."""
+    """Return the files that exist, the one that answers first in front; those shipped for other devices come last."""
     shipped = shipped_files()
     own = [path for name, path in shipped.items() if name == slug]
     rest = [path for name, path in shipped.items() if name != slug]
@@ -38,13 +38,13 @@ def databases(slug: str | None = None) -> list[Path]:
 
 
 def user_files() -> list[Path]:
-    """Return the files that win over the shipped ones: those of TUNEDB_PATH, else the user's own; missing ones too."""
+    """Return the files that answer before the shipped ones, missing ones too: those of TUNEDB_PATH, else the user's own."""
     named = [Path(part) for part in os.environ.get("TUNEDB_PATH", "").split(os.pathsep) if part]
     if named:
         return named
     try:
         from platformdirs import user_data_path
-    except ImportError:  # it only says where: no reason for an inference to fail
+    except ImportError:  # only the place is unknown: an inference must not fail for that
         return [
             Path(
                 os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "tunedb", "tunedb.sqlite"
@@ -54,19 +54,19 @@ def user_files() -> list[Path]:
 
 
 def user_file() -> Path:
-    """Return where sweeps write by default: the user file that wins."""
+    """Return where sweeps write by default: the first of the user's files."""
     return user_files()[0]
 
 
 def shipped_files() -> dict[str, Path]:
-    """Return the file of each device that comes with tunedb, by slug."""
+    """Return the files that come with tunedb, by the slug of their device."""
     from importlib.resources import files
 
     return {path.stem: path for path in sorted(Path(str(files("tunedb.db"))).glob("*.sqlite"))}
 
 
 def opened(slug: str) -> list[Database]:
-    """Return the files that answer for a device, in order of precedence."""
+    """Return the files that answer for a device, the one that answers first in front."""
     with _lock:
         users, shipped, named = _known_places()
         own = [_shipped(path) for name, path in shipped.items() if name == slug]
@@ -82,7 +82,7 @@ def opened_elsewhere(slug: str) -> list[Database]:
 
 
 def reload() -> None:
-    """Forget the open files and what was said about them: the next lookup reads the disk again."""
+    """Close all files and forget which were warned about: the next lookup opens them again."""
     with _lock:
         for _, file in _open.values():
             if file is not None:
@@ -91,18 +91,18 @@ def reload() -> None:
         _places.clear()
 
 
-def rescued(file: Database, read: Callable[[], Result], otherwise: Result) -> Result:
-    """Return what `read` gives, or `otherwise` with one TunedbWarning where the file fails it."""
+def read_or_default(file: Database, read: Callable[[], Result], default: Result) -> Result:
+    """Return what `read` gives, or `default` and one TunedbWarning for the file if it cannot be read."""
     try:
         return read()
     except DatabaseError as error:
         file.complain(f"{error} The next tier answers.")
-        return otherwise
+        return default
 
 
 def _known_places() -> tuple[list[Path], dict[str, Path], bool]:
     key = os.environ.get("TUNEDB_PATH", "")
-    if key not in _places:  # neither an import nor a listing of folders on each lookup
+    if key not in _places:  # so that a lookup neither imports platformdirs nor lists a folder
         _places[key] = (user_files(), shipped_files(), bool(key))
     places: tuple[list[Path], dict[str, Path], bool] = _places[key]
     return places
@@ -118,7 +118,7 @@ def _user(path: Path, *, named: bool) -> Database | None:
                 f"TUNEDB_PATH must name files, but there is none at {path}: correct it. The next tier answers."
             )
         return None
-    # A file that was replaced on disk is another file.
+    # Another inode: the file was replaced on disk, so it is opened again.
     return _remembered(path, (status.st_dev, status.st_ino), immutable=False)
 
 
@@ -145,8 +145,9 @@ def _warn(message: str) -> None:
 
 
 def _after_fork() -> None:
-    # SQLite forbids a child to use or even to close a connection of its parent, and a thread that is gone may hold the lock.
-    global _lock  # noqa: PLW0603 (the lock of a forked process must be a new one)
+    # SQLite forbids a child to use or even to close a connection of its parent. The lock may be held by a thread that the
+    # child does not have, so it needs a new one.
+    global _lock  # noqa: PLW0603 (replaced in the child only)
     _lock = threading.RLock()
     _inherited.append(dict(_open))
     _open.clear()

@@ -1,4 +1,4 @@
-"""What the databases hold, for people: `tunedb ls` and `tunedb show`."""
+"""What is in the databases, as text for people: `tunedb ls` and `tunedb show`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ from tunedb.describe import describe, micros, table
 from tunedb.errors import SuiteError
 from tunedb.kernel import is_stale
 from tunedb.problem import Problem
-from tunedb.record import Record
+from tunedb.record import Record, Tried
 from tunedb.store.files import databases
 from tunedb.store.read import Database
-from tunedb.store.rows import Candidate
 from tunedb.suite import Entry, load_suite, shipped_suites
 
 __all__ = ["Count", "Shown", "count", "counts_table", "find", "show", "shown_text"]
@@ -28,19 +27,20 @@ class Count(NamedTuple):
     records: int
     measured: int
     predicted: int  # or by proxy
-    wins: int  # another kernel than aten won, aten's time being known
-    speedup: float | None  # geometric mean of aten's time over the record's, of one run
+    wins: int  # records whose kernel is not aten and which have aten's time
+    speedup: float | None  # geometric mean of aten's time over the record's, both of the same run
     stale: int
 
 
 class Shown(NamedTuple):
     path: Path
     record: Record
-    top: list[Candidate]
+    top: list[Tried]
+    distribution: str  # that the kernel comes from, "tunedb 0.1.0"; empty where it is not known
 
 
 def count(paths: Sequence[Path] | None = None) -> list[Count]:
-    """Return what each file holds, file by file in order of precedence.
+    """Return what is in each file, the file that answers first in front.
 
     Raises DatabaseError: where a file cannot be read.
     """
@@ -105,7 +105,14 @@ def show(
         file = Database(path)
         try:
             records = [record for record in file.sizes(problem) if device in {None, record.device}]
-            found += [Shown(path, record, file.top(record.problem, record.device)) for record in records]
+            known = file.distributions()
+            found += [
+                Shown(
+                    path, record, file.top(record.problem, record.device),
+                    known.get((record.kernel, record.kernel_hash), ""),
+                )
+                for record in records
+            ]  # fmt: skip
         finally:
             file.close()
     return found
@@ -127,11 +134,12 @@ def shown_text(found: Shown) -> str:
         else f", aten {micros(record.aten_us)} ({record.aten_us / record.time_us:.2f} times)"
     )
     stale = ", stale: its kernel has changed" if is_stale(record.kernel, record.kernel_hash) else ""
+    brought_by = f"kernel of {found.distribution}, " if found.distribution else ""
     lines = [
         describe(record.problem),
         f"  {record.device}, {record.provenance}{stale}: {record.kernel} {micros(record.time_us)}{speedup}, floor {micros(record.floor_us)}",
         f"  config {record.config}, error {_number(record.error, '.1e') or 'unknown'}, aten's {_number(record.aten_error, '.1e') or 'unknown'}",
-        f"  {record.trials} trials at {record.tuned_at}; triton {record.triton}, torch {record.torch}, cudnn {record.cudnn}, driver {record.driver}",
+        f"  {record.trials} trials at {record.tuned_at}; {brought_by}triton {record.triton}, torch {record.torch}, cudnn {record.cudnn}, driver {record.driver}",
         f"  in {found.path}",
     ]
     return "\n".join([*lines, *(f"  {line}" for line in table(heads, rows).splitlines() if rows)])

@@ -1,23 +1,33 @@
-"""How a database file is opened for writing: checked before anything is written to it, then brought up to date."""
+"""How a database file is opened for writing: checked before anything is written, then brought up to date."""
 
 import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tunedb.errors import DatabaseError
 from tunedb.store.files import user_file
+from tunedb.store.migrate_file import file_identity, replace_by_migrated
 from tunedb.store.read import failure
-from tunedb.store.schema import foreign, is_new, migrate, mismatch
+from tunedb.store.schema import is_new, is_older, migrate, mismatch, version_of
 
-__all__ = ["LOCK_SECONDS", "explained", "open_for_writing"]
+__all__ = ["LOCK_SECONDS", "Opened", "explained", "open_for_writing"]
 
 LOCK_SECONDS = 20.0  # another worker's transaction takes milliseconds, its VACUUM less than a second
+_ATTEMPTS = 5  # how often a file may be replaced while it is being opened
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to a file of the present schema, made if it is not there.
+class Opened(NamedTuple):
+    """A connection to a file, and which file it was, to notice when another takes its place."""
+
+    connection: sqlite3.Connection
+    identity: tuple[int, int] | None
+
+
+def open_for_writing(path: Path) -> Opened:
+    """Open a file of the newest schema version; a missing one is made, an older one is migrated.
 
     Raises DatabaseError: where the file cannot be written, is damaged, foreign or newer; it is left as it was.
     """
@@ -29,15 +39,19 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         )
     if path.is_dir():
         raise DatabaseError(f"a database must be a file, but {path} is a folder: name a file in it.")
-    with explained(path):
-        connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
-    try:
-        with explained(path):
-            _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    for _ in range(_ATTEMPTS):
+        opened = _connect(path)
+        try:
+            with explained(path):
+                if _prepare(opened, path):
+                    return opened
+        except BaseException:
+            opened.connection.close()
+            raise
+        opened.connection.close()
+    raise DatabaseError(
+        f"a database must stay in its place while it is opened, but {path} was replaced {_ATTEMPTS} times: end what replaces it."
+    )
 
 
 @contextlib.contextmanager
@@ -49,20 +63,47 @@ def explained(path: Path) -> Iterator[None]:
         raise failure(path, error) from error
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _connect(path: Path) -> Opened:
+    with explained(path):
+        connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
+    return Opened(connection, file_identity(path))  # SQLite has made the file if it was missing
+
+
+def _prepare(opened: Opened, path: Path) -> bool:
+    """Check a file and bring it up to date. Return whether it is ready; if not, it was replaced: open the path again."""
+    connection = opened.connection
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
         connection.execute(f"PRAGMA {pragma}")
     if not is_new(connection):
         check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if check != "ok":
             raise sqlite3.DatabaseError(check.strip().replace("\n", " "))
-        _refuse(path, foreign(connection))
-        _try_to_write(connection)
+        _refuse(path, mismatch(connection, for_writing=True))
+        if not _try_to_write(opened, path):
+            return False
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
         # WAL needs shared memory, which a network share lacks.
         connection.execute("PRAGMA journal_mode = DELETE")
-    migrate(connection)
+    if not is_new(connection) and is_older(connection):
+        _replace(opened, path)
+        return False
+    migrate(connection)  # a new file; it has no rows that could be lost
     _refuse(path, mismatch(connection, for_writing=True))
+    return True
+
+
+def _replace(opened: Opened, path: Path) -> None:
+    connection = opened.connection
+    # With its journal in memory this connection never writes a journal file, which would lie beside the new file.
+    connection.execute("PRAGMA journal_mode = MEMORY")
+    connection.execute("BEGIN IMMEDIATE")  # waits for other writers, and keeps them waiting
+    try:
+        # If another process has migrated the file in the meantime, the path leads to its file already.
+        if file_identity(path) == opened.identity and is_older(connection):
+            replace_by_migrated(connection, path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _refuse(path: Path, why: str) -> None:
@@ -70,12 +111,15 @@ def _refuse(path: Path, why: str) -> None:
         raise DatabaseError(f"{path} cannot be written: {why}.")
 
 
-def _try_to_write(connection: sqlite3.Connection) -> None:
-    # Better to learn now than after an hour's sweep that the file or its folder is read-only.
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+def _try_to_write(opened: Opened, path: Path) -> bool:
+    """Raise now, and not after an hour's sweep, if the file or its folder is read-only. Return False if it was replaced."""
+    connection = opened.connection
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(f"PRAGMA user_version = {int(version)}")
+        if file_identity(path) != opened.identity:
+            return False
+        connection.execute(f"PRAGMA user_version = {version_of(connection)}")
+        return True
     finally:
         connection.execute("ROLLBACK")
 

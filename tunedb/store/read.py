@@ -1,4 +1,4 @@
-"""One file of answers, opened for reading with the standard library only. Nothing that it holds is trusted."""
+"""Reads one database file with the standard library only. Every value in it is checked before it is used."""
 
 import sqlite3
 import threading
@@ -10,24 +10,24 @@ from typing import Any
 
 from tunedb.errors import DatabaseError, TunedbWarning
 from tunedb.problem import Problem
-from tunedb.record import Record
+from tunedb.record import Record, Tried
 from tunedb.store.rows import (
     CANDIDATE_SELECT,
     LARGEST,
     RECORD_SELECT,
-    Candidate,
     RowError,
     candidate_from_row,
+    checked_distribution,
     layer_from_row,
-    one_line,
+    printable_line,
     record_from_row,
 )
-from tunedb.store.schema import mismatch
+from tunedb.store.schema import mismatch, version_of, views_of_newest
 
 __all__ = ["Database", "failure", "is_file"]
 
-VALUE_BYTES = 1_000_000  # the longest value that SQLite may hand out
-QUERY_SECONDS = 2.0  # a file whose pages form a maze ends here
+VALUE_BYTES = 1_000_000  # SQLite refuses to return a longer value
+QUERY_SECONDS = 2.0  # a query ends after this: the pages of a damaged or hostile file may form a loop
 LOCK_SECONDS = 1.0  # a writer holds its lock for milliseconds
 
 _SIZES = Problem._fields[4:]
@@ -43,11 +43,12 @@ def _same(names: Sequence[str]) -> str:
 
 
 class Database:
-    """A file of answers, safe to share between threads.
+    """A database file, opened for reading. Threads may share it.
 
-    An `immutable` file is never locked, so it may lie on a read-only or a network file system.
-    Raises DatabaseError: for a file that is missing, damaged, foreign or of another schema version.
-    A row with a value that cannot be is left aside with one TunedbWarning a file.
+    A file of an older schema version is read as it is: the columns that it lacks have their defaults. It is not changed.
+    An `immutable` file is never locked, so it may be on a read-only or a network file system.
+    Raises DatabaseError: for a file that is missing, damaged, foreign or newer than this tunedb.
+    A row with an impossible value is skipped, with one TunedbWarning for the file.
     """
 
     def __init__(self, path: Path, *, immutable: bool = False) -> None:
@@ -57,7 +58,7 @@ class Database:
         self._warned = False
         if not is_file(path):
             raise DatabaseError(f"a database must be a file, but there is none at {path}: correct the path.")
-        # as_uri quotes ?, # and %, which would otherwise end the path or start an option.
+        # as_uri quotes ?, # and %, which have a meaning of their own in a URI.
         uri = f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
         try:
             self._connection = sqlite3.connect(
@@ -70,6 +71,8 @@ class Database:
             with self._lock:
                 self._deadline = time.monotonic() + QUERY_SECONDS
                 why = mismatch(self._connection)
+                if not why:
+                    self._read_as_newest()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise failure(self.path, error) from error
@@ -81,11 +84,17 @@ class Database:
         connection = self._connection
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        # Bytes that are no UTF-8 become characters that no check of a row lets pass.
+        # Bytes that are not UTF-8 become surrogates, which are unprintable, so the checks of a row refuse them.
         connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         connection.set_progress_handler(lambda: time.monotonic() > self._deadline, 20_000)
-        for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
             connection.execute(f"PRAGMA {pragma}")
+
+    def _read_as_newest(self) -> None:
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        for statement in views_of_newest(version_of(self._connection)):
+            self._connection.execute(statement)
+        self._connection.execute("PRAGMA query_only = ON")  # would refuse the temporary views too
 
     def close(self) -> None:
         with self._lock:
@@ -123,8 +132,8 @@ class Database:
         """Return every record, in an order that does not depend on how the file was written."""
         return sorted(self._records("1", ()), key=lambda record: (record.device, record.problem))
 
-    def top(self, problem: Problem, device: str) -> list[Candidate]:
-        """Return the best few of the sweep that gave the record, best first."""
+    def top(self, problem: Problem, device: str) -> list[Tried]:
+        """Return the best few candidates of the sweep that gave the record, best first."""
         sql = f"{CANDIDATE_SELECT} WHERE {_same(Problem._fields)} AND m.device = ? ORDER BY m.rank LIMIT 100"
         try:
             return list(self._checked(candidate_from_row, self._rows(sql, (*problem, device))))
@@ -137,13 +146,24 @@ class Database:
         rows = self._rows("SELECT slug, name, capability FROM devices", ())
         return {slug: (name, capability) for slug, name, capability in rows if type(capability) is int}
 
+    def distributions(self) -> dict[tuple[str, str], str]:
+        """Return which distribution a kernel comes from ("tunedb 0.1.0"), by its name and hash; unknown ones are left out."""
+        found = {}
+        for name, code, text in self._rows("SELECT name, hash, distribution FROM kernels", ()):
+            try:
+                if checked_distribution(text):
+                    found[name, code] = text
+            except RowError as error:
+                self.reject(str(error))
+        return found
+
     def suites(self) -> list[tuple[str, str, Problem]]:
         """Return suite, id and problem of each layer; its dtype, precision and layout stand for any."""
         rows = self._rows(f"SELECT suite, suite_id, op, {', '.join(_SIZES)} FROM suites", ())  # noqa: S608 (column names of our own)
         return list(self._checked(layer_from_row, rows))
 
     def reject(self, why: str) -> None:
-        """Say, once for this file, that a row of it is left aside."""
+        """Warn, once for this file, that a row of it is skipped."""
         self.complain(f"A row of {self.path} is left aside: {why} Others like it are left aside silently.")
 
     def complain(self, message: str) -> None:
@@ -158,7 +178,7 @@ class Database:
         try:
             rows = self._rows(f"{RECORD_SELECT} WHERE {where}{on_device}", (*arguments, *own))
         except RowError as error:
-            # A value that SQLite itself refuses ends the whole query: read the problems one by one around it.
+            # SQLite refuses a value and ends the whole query: read the problems one by one and skip that one.
             self.reject(str(error))
             rows = []
             for (number,) in self._rows(f"SELECT p.id FROM problems AS p WHERE {where}", arguments):  # noqa: S608 (column names of our own)
@@ -187,16 +207,16 @@ class Database:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file that may be looked at."""
+    """Return whether there is a file at the path and its folder may be entered."""
     try:
         return path.is_file()
-    except OSError:  # a folder that may not be entered
+    except OSError:  # the folder may not be entered
         return False
 
 
 def failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DatabaseError:
-    """Return what SQLite says of a file as a message with a remedy; what it says may itself be damaged text."""
-    text = one_line(str(error))
+    """Return SQLite's message about a file with a remedy. The message may quote damaged text of the file."""
+    text = printable_line(str(error))
     for mark, rule, remedy in _REMEDIES:
         if mark in text:
             return DatabaseError(f"a database must be {rule}, but {path} gives: {text}. {remedy}")

@@ -1,53 +1,49 @@
-"""Between records and what is kept of them, rows of a database and results of a history.
+"""How records become rows of a database and results of a search history, and come back from them.
 
-What is written is checked, and what is read from a database is data until it has been checked.
+Values are checked before they are written, and again after they were read: a file may hold anything.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
-from tunedb.errors import DatabaseError, ProblemError
+from tunedb.errors import DatabaseError, ProblemError, TunedbWarning
 from tunedb.problem import Problem, checked
-from tunedb.record import PROVENANCES, STATUSES, Measurement, Record
+from tunedb.record import PROVENANCES, STATUSES, Measurement, Record, Tried
 
 __all__ = [
     "CANDIDATE_SELECT",
     "LARGEST",
     "RECORD_SELECT",
-    "Candidate",
     "RowError",
     "candidate_from_row",
     "checked_candidate",
+    "checked_distribution",
     "checked_record",
     "from_result",
     "layer_from_row",
-    "one_line",
+    "printable_line",
     "record_from_row",
     "to_result",
 ]
 
 CONFIG_LENGTH = 4096  # characters
 TEXT_LENGTH = 200  # characters, of every other text
-LARGEST = 1 << 48  # of any size: beyond what a GPU holds, and products of a few stay cheap
+LARGEST = (
+    1 << 48
+)  # of any size: more than a GPU holds, and products of a few of them are still computed quickly
 
 
 class RowError(DatabaseError):
-    """A row that cannot be used: it is left aside, the others answer."""
-
-
-class Candidate(NamedTuple):
-    """One of the best few of a sweep."""
-
-    kernel: str
-    config: str  # JSON text
-    measurement: Measurement
+    """A row cannot be used. The reader skips it and uses the others."""
 
 
 _PROBLEM = len(Problem._fields)
 _OWN = ", ".join(
     {"kernel": "k.name", "kernel_hash": "k.hash"}.get(name, f"r.{name}") for name in Record._fields[1:]
 )
-# The base tables, not the view: a file from elsewhere may have any view under that name.
+# Reads the tables and not the view `winners`: a file from elsewhere may have any view of that name.
 RECORD_SELECT = (
     f"SELECT {', '.join(f'p.{name}' for name in Problem._fields)}, {_OWN} FROM problems AS p "  # noqa: S608 (column names of our own)
     "JOIN records AS r ON r.problem_id = p.id JOIN kernels AS k ON k.id = r.kernel_id"
@@ -96,16 +92,16 @@ def checked_record(record: Record) -> Record:
     return record
 
 
-def candidate_from_row(row: Sequence[Any]) -> Candidate:
+def candidate_from_row(row: Sequence[Any]) -> Tried:
     """Return the candidate of a row of CANDIDATE_SELECT.
 
     Raises RowError: where a value has the wrong type or is out of range.
     """
     kernel, config, *measured = row
-    return checked_candidate(Candidate(kernel, config, Measurement(*measured)))
+    return checked_candidate(Tried(kernel, config, Measurement(*measured)))
 
 
-def checked_candidate(candidate: Candidate) -> Candidate:
+def checked_candidate(candidate: Tried) -> Tried:
     """Return the candidate itself if it may be stored and used.
 
     Raises RowError: where a value has the wrong type or is out of range.
@@ -125,9 +121,18 @@ def checked_candidate(candidate: Candidate) -> Candidate:
     return candidate
 
 
-def one_line(text: str) -> str:
-    """Return what a compiler or driver said as text that may be stored: one line, printable, not too long."""
+def printable_line(text: str) -> str:
+    """Return text that may be stored: unprintable characters become spaces, and it ends after TEXT_LENGTH characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:TEXT_LENGTH]
+
+
+def checked_distribution(text: Any) -> str:
+    """Return the distribution of a kernel itself if it may be stored and shown.
+
+    Raises RowError: where it is no printable text or too long.
+    """
+    _text("distribution", text, TEXT_LENGTH)
+    return str(text)
 
 
 def layer_from_row(row: Sequence[Any]) -> tuple[str, str, Problem]:
@@ -153,7 +158,7 @@ def _checked_problem(problem: Problem) -> Problem:
 
 
 def _text(name: str, value: Any, length: int) -> None:
-    # Unprintable characters could drive the terminal of whoever lists the file.
+    # Unprintable characters could send commands to the terminal of a person who lists the file.
     if not isinstance(value, str) or len(value) > length or not value.isprintable():
         raise RowError(
             f"{name} must be printable text of at most {length} characters, but got {value!r:.80}."
@@ -161,7 +166,7 @@ def _text(name: str, value: Any, length: int) -> None:
 
 
 def _number(name: str, value: Any, above: float | None = None) -> None:
-    # The comparison is false for NaN, and unlike math.isfinite it takes integers of any length.
+    # The comparison is false for NaN, and unlike math.isfinite it accepts integers of any length.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value < LARGEST or value == above:
         least = "above 0" if above == 0 else "of at least 0"
@@ -173,15 +178,65 @@ def _count(name: str, value: Any) -> None:
         raise RowError(f"{name} must be an integer from 0 to {LARGEST}, but got {value!r:.80}.")
 
 
-def to_result(record: Record, top: Iterable[Candidate]) -> dict[str, Any]:
-    """Return a record and its finalists as JSON data, as a history keeps them."""
+def to_result(record: Record, top: Iterable[Tried]) -> dict[str, Any]:
+    """Return a record and its best few candidates as JSON data, as a search history keeps them."""
     finalists = [[kernel, config, measurement._asdict()] for kernel, config, measurement in top]
     return {"record": {**record._asdict(), "problem": record.problem._asdict()}, "top": finalists}
 
 
-def from_result(result: Mapping[str, Any]) -> tuple[Record, list[Candidate]]:
-    """Return what to_result was given."""
-    record = Record(**{**result["record"], "problem": Problem(**result["record"]["problem"])})
-    return record, [
-        Candidate(kernel, config, Measurement(**given)) for kernel, config, given in result["top"]
-    ]
+def from_result(result: Mapping[str, Any]) -> tuple[Record, list[Tried]]:
+    """Return what to_result was given, by this tunedb or by an older or newer one.
+
+    A field that is missing gets its default. An unknown field of a record or a measurement is ignored with a
+    TunedbWarning, since it only says more about the same answer. An unknown field of a problem is refused, since
+    without it the answer would be taken for one of another problem.
+    Raises RowError: where the result cannot be used.
+    """
+    try:
+        given = result["record"]
+        problem = _filled(Problem, given["problem"], refuse=True)
+        record = _filled(Record, {**given, "problem": problem}, _NOT_KNOWN)
+        top = [
+            Tried(kernel, config, _filled(Measurement, measured))
+            for kernel, config, measured in result["top"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RowError(
+            f"a result of a search history must have a record with its problem, and candidates, but reading it gives {error!r:.80}."
+        ) from error
+    return record, top
+
+
+# What an older history may lack of a record: facts that help to judge an answer and are not part of it.
+_NOT_KNOWN: dict[str, Any] = {
+    **dict.fromkeys(("time_us_low", "time_us_high", "aten_us", "error", "aten_error")),
+    **dict.fromkeys(("triton", "torch", "cudnn", "driver"), ""),
+}
+
+
+def _filled(
+    kind: Any,
+    given: Mapping[str, Any],
+    absent: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    refuse: bool = False,
+) -> Any:
+    """Return a NamedTuple with the given fields, and with defaults for the others."""
+    known = {**kind._field_defaults, **absent, **given}
+    if missing := [name for name in kind._fields if name not in known]:
+        raise RowError(
+            f"a {kind.__name__} of a search history must have {', '.join(missing)}, but does not: search again."
+        )
+    if unknown := [name for name in given if name not in kind._fields]:
+        names = printable_line(", ".join(map(str, unknown)))
+        if refuse:
+            raise RowError(
+                f"a {kind.__name__} of a search history must have no fields but {', '.join(kind._fields)}, but has {names}: update tunedb."
+            )
+        # Python shows a warning of the same text and line once.
+        warnings.warn(
+            f"Fields of a newer tunedb in the search history are ignored ({kind.__name__}: {names}): update tunedb.",
+            TunedbWarning,
+            stacklevel=2,
+        )
+    return kind(**{name: known[name] for name in kind._fields})

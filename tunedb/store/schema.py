@@ -1,4 +1,7 @@
-"""The shape of a database file: small named migrations, each one transaction, and the views that people query."""
+"""The schema of a database file: named migrations, each one transaction, and the views that people query.
+
+docs/developers/change-the-schema.md says step by step how to add a migration.
+"""
 
 import functools
 import sqlite3
@@ -13,23 +16,31 @@ __all__ = [
     "Migration",
     "definitions",
     "is_new",
+    "is_older",
     "migrate",
     "mismatch",
+    "version_of",
+    "views_of_newest",
 ]
 
-APPLICATION_ID = (
-    0x74756E65  # "tune": SQLite's place in the header for telling one program's files from another's
-)
+# The word "tune" in bytes 68 to 71 of the file's header. SQLite reserves these bytes for telling one program's files
+# from another's.
+APPLICATION_ID = 0x74756E65
 
 
 class Migration(NamedTuple):
-    """A step from one version to the next. Its statements are frozen once shipped: a change is a new migration."""
+    """A step from one version to the next.
+
+    Never change the statements of a shipped migration: files in use were made with them. Add a new one instead.
+    It may add tables, and columns that are nullable or have a default; other changes need a new way of reading older
+    files (see views_of_newest).
+    """
 
     name: str
     statements: tuple[str, ...]
 
 
-# Sizes of a problem without dtype, precision and layout, in the order of the class Problem.
+# The sizes of a problem, without dtype, precision and layout, in the order of the class Problem.
 _SIZES = (
     "n", "c_in", "c_out", "groups", "bias", "in_d", "in_h", "in_w", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
     "padding_d", "padding_h", "padding_w", "output_padding_d", "output_padding_h", "output_padding_w",
@@ -44,8 +55,8 @@ _ANSWERS = Migration(
     (
         f"PRAGMA application_id = {APPLICATION_ID}",
         "CREATE TABLE devices (slug TEXT PRIMARY KEY, name TEXT NOT NULL, capability INTEGER NOT NULL)",
-        # The unique index serves three queries by its prefixes: a whole problem, every problem of a layer
-        # (op to dilation), and every problem of a suite's sizes (op to bias).
+        # The unique index also serves as the index of three queries, by its first columns: a whole problem, every
+        # problem of a layer (op to dilation), and every problem of the same sizes (op to bias).
         f"""CREATE TABLE problems (
             id INTEGER PRIMARY KEY,
             op TEXT NOT NULL, dtype TEXT NOT NULL, precision TEXT NOT NULL, layout TEXT NOT NULL, {_SIZE_COLUMNS},
@@ -65,7 +76,7 @@ _ANSWERS = Migration(
             triton TEXT NOT NULL, torch TEXT NOT NULL, cudnn TEXT NOT NULL, driver TEXT NOT NULL,
             tuned_at TEXT NOT NULL,
             PRIMARY KEY (problem_id, device))""",
-        # The best few of a sweep, rank 1 first, so that they can be timed again without a new search.
+        # The best few of a sweep, the best as rank 1, so that they can be timed again without a new search.
         """CREATE TABLE measurements (
             problem_id INTEGER NOT NULL REFERENCES problems (id),
             device TEXT NOT NULL REFERENCES devices (slug),
@@ -75,7 +86,7 @@ _ANSWERS = Migration(
             status TEXT NOT NULL, time_us REAL, time_us_low REAL, time_us_high REAL, error REAL,
             shared INTEGER, registers INTEGER, spills INTEGER, detail TEXT NOT NULL,
             PRIMARY KEY (problem_id, device, rank))""",
-        # By sizes, not by problem_id: a layer of a suite means every dtype, precision and memory layout of it.
+        # Sizes and no problem_id: a layer of a suite stands for its problems in every dtype, precision and layout.
         f"""CREATE TABLE suites (
             suite TEXT NOT NULL, suite_id TEXT NOT NULL, op TEXT NOT NULL, {_SIZE_COLUMNS},
             PRIMARY KEY (suite, suite_id))""",
@@ -89,51 +100,56 @@ _ANSWERS = Migration(
     ),
 )
 
-MIGRATIONS = (_ANSWERS,)
+_DISTRIBUTIONS = Migration(
+    "distributions",
+    # Kernels may come from other distributions. Who merges a file sees here which one to install ("somebody 1.2"); empty
+    # where it is not known.
+    ("ALTER TABLE kernels ADD COLUMN distribution TEXT NOT NULL DEFAULT ''",),
+)
+
+MIGRATIONS = (_ANSWERS, _DISTRIBUTIONS)
 VERSION = len(MIGRATIONS)
 
 
-def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> list[str]:
-    """Bring a file up to date and return the names of the migrations that ran.
+def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] | None = None) -> list[str]:
+    """Run the migrations that a database lacks, and return their names.
 
-    The connection is in autocommit mode (isolation_level None). A migration that fails leaves the file at the
+    The connection must be in autocommit mode (isolation_level None). If a migration fails, the database keeps the
     version before it. Raises DatabaseError: for a newer version than this code knows.
     """
+    steps = MIGRATIONS if migrations is None else migrations
     ran: list[str] = []
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Read inside the transaction: another process may have migrated the file meanwhile.
-            version = _version(connection)
-            if version > len(migrations):
+            # Read the version inside the transaction: another process may have migrated the file in the meantime.
+            version = version_of(connection)
+            if version > len(steps):
                 raise DatabaseError(
-                    f"the schema version must be at most {len(migrations)}, but the file has {version}: update tunedb."
+                    f"the schema version must be at most {len(steps)}, but the file has {version}: update tunedb."
                 )
-            if version == len(migrations):
+            if version == len(steps):
                 return ran
-            for statement in migrations[version].statements:
+            for statement in steps[version].statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
-            ran.append(migrations[version].name)
+            ran.append(steps[version].name)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
 
 def mismatch(connection: sqlite3.Connection, *, for_writing: bool = False) -> str:
-    """Return why a file cannot be used with this code, or an empty string.
+    """Return why this code cannot use a file, or an empty string. A file of an older version can be used.
 
-    Every table must be declared exactly as the migrations declare it, so that a view, a virtual table or a
-    generated column under one of their names is never queried. For writing, the views must be ours too and
-    there may be no triggers, which would run with what is written. Raises sqlite3.Error: for a damaged file.
+    Every table must be declared exactly as the migrations up to the file's version declare it. This keeps a file from
+    passing off a view, a virtual table or a generated column as one of our tables. For writing, the views must be ours
+    too, and triggers are refused because they would run with each write. Raises sqlite3.Error: for a damaged file.
     """
-    why = foreign(connection)
+    why = _foreign(connection)
     if why:
         return why
-    version = _version(connection)
-    if version < VERSION:
-        return f"its schema version must be {VERSION}, but it is {version}: `tunedb merge` it into a new file"
     found: dict[str, list[tuple[str, str]]] = {}
     for kind, name, sql in connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'"
@@ -141,43 +157,93 @@ def mismatch(connection: sqlite3.Connection, *, for_writing: bool = False) -> st
         if for_writing and kind == "trigger":
             return f"it must have no triggers, but it has {name!r:.80}: drop that or name another file"
         found.setdefault(name, []).append((kind, sql))
-    for name, (kind, sql) in definitions().items():
+    for name, (kind, sql) in definitions(version_of(connection)).items():
         if (kind == "table" or for_writing) and found.get(name) != [(kind, sql)]:
             return f"its {kind} {name} must be declared as tunedb declares it, but is not: name another file"
     return ""
 
 
+def definitions(version: int | None = None) -> dict[str, tuple[str, str]]:
+    """Return the type and SQL text of each table and view of a version, by name; by default of the newest."""
+    return _definitions(MIGRATIONS[:version])
+
+
+def views_of_newest(version: int) -> tuple[str, ...]:
+    """Return statements that let one connection read an older file as if it had the newest tables.
+
+    They create temporary views, which SQLite keeps outside the file. Each view has the name of a table: SQLite finds
+    it before the file's own table. A column that the file lacks has its default, as it would after a migration, and a
+    table that the file lacks has no rows.
+    """
+    return _views(MIGRATIONS[:version], MIGRATIONS)
+
+
+def is_new(connection: sqlite3.Connection) -> bool:
+    """Return whether a file is an empty SQLite database, in which tunedb may create its tables."""
+    tables, application = (
+        connection.execute(sql).fetchone()[0]
+        for sql in ("SELECT count(*) FROM sqlite_master", "PRAGMA application_id")
+    )
+    return not tables and not application and not version_of(connection)
+
+
+def is_older(connection: sqlite3.Connection) -> bool:
+    """Return whether a file lacks migrations."""
+    return version_of(connection) < len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the schema version of a file: how many migrations it has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _foreign(connection: sqlite3.Connection) -> str:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        return "it must be a tunedb database, but another program made it: name another file"
+    version, newest = version_of(connection), len(MIGRATIONS)
+    if version > newest:
+        return f"its schema version must be at most {newest}, but it is {version}: update tunedb"
+    if version < 1:
+        return f"its schema version must be from 1 to {newest}, but it is {version}: name another file"
+    return ""
+
+
 @functools.cache
-def definitions() -> dict[str, tuple[str, str]]:
-    """Return type and SQL text of each table and view of the newest version, by name."""
+def _definitions(migrations: tuple[Migration, ...]) -> dict[str, tuple[str, str]]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        migrate(connection)
+        migrate(connection, migrations)
         rows = connection.execute("SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view')")
         return {name: (kind, sql) for name, kind, sql in rows}
     finally:
         connection.close()
 
 
-def foreign(connection: sqlite3.Connection) -> str:
-    """Return why a file is not ours, or is newer than this code, or an empty string."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != APPLICATION_ID:
-        return "it must be a tunedb database, but another program made it: name another file"
-    version = _version(connection)
-    if version > VERSION:
-        return f"its schema version must be at most {VERSION}, but it is {version}: update tunedb"
-    return ""
+@functools.cache
+def _views(older: tuple[Migration, ...], newest: tuple[Migration, ...]) -> tuple[str, ...]:
+    known, statements = _columns(older), []
+    for table, columns in _columns(newest).items():
+        there = known.get(table, {})
+        if there == columns:
+            continue
+        values = ", ".join(
+            name if name in there else f"{default} AS {name}" for name, default in columns.items()
+        )
+        origin = f"FROM main.{table}" if there else "WHERE 0"
+        statements.append(f"CREATE TEMP VIEW {table} AS SELECT {values} {origin}")
+    return tuple(statements)
 
 
-def is_new(connection: sqlite3.Connection) -> bool:
-    """Return whether a file is an empty SQLite database, so that it may become ours."""
-    tables, application = (
-        connection.execute(sql).fetchone()[0]
-        for sql in ("SELECT count(*) FROM sqlite_master", "PRAGMA application_id")
-    )
-    return not tables and not application and not _version(connection)
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _columns(migrations: tuple[Migration, ...]) -> dict[str, dict[str, str]]:
+    """Return the columns of each table with their defaults as SQL text."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection, migrations)
+        tables = [name for name, (kind, _) in _definitions(migrations).items() if kind == "table"]
+        return {
+            table: {row[1]: row[4] or "NULL" for row in connection.execute(f"PRAGMA table_info({table})")}
+            for table in tables
+        }
+    finally:
+        connection.close()

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tunedb.record import Measurement, Record
-from tunedb.tune.search import Tried
-from tunedb.tune.space import Choice
+from tunedb.record import Choice, Measurement, Record, Tried
 
 __all__ = ["ATEN", "winner", "without_aten"]
 

@@ -9,13 +9,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tunedb.problem import Problem
-from tunedb.record import Measurement
+from tunedb.record import Choice, Measurement
 from tunedb.tune.compile_pool import Bug, CompilePool
 from tunedb.tune.gpu_process import BenchError, PrepareError, Runner
 from tunedb.tune.lookahead import Pace
 from tunedb.tune.messages import Baseline, Began, Ended, Failed, Finished, Job, Kept, Setup, Want
 from tunedb.tune.search import Search
-from tunedb.tune.space import Choice, searched
+from tunedb.tune.space import searched
 from tunedb.tune.workers import resolve
 
 __all__ = ["FINALISTS", "drive"]

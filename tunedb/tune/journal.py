@@ -1,4 +1,7 @@
-"""The search history: every trial of every sweep, in Optuna's own storage, and who is working on what."""
+"""The search history: every trial of every sweep, kept by Optuna, and which process works on which problem.
+
+A history may be older or newer than this code: a field that is missing has its default, and an unknown one is ignored.
+"""
 
 import contextlib
 import fcntl
@@ -20,20 +23,23 @@ from optuna.trial import TrialState, create_trial
 
 from tunedb.errors import StorageError
 from tunedb.problem import Problem
-from tunedb.record import Measurement
-from tunedb.tune.search import Tried
+from tunedb.record import Measurement, Tried
 from tunedb.tune.space import Space
 
 __all__ = ["STALE_S", "History", "Past", "State", "study_name"]
 
-STALE_S = 60.0  # a running problem whose owner has been silent for so long is taken over
-_SETTLE_S = 0.2  # an RDB has no lock here: write a claim, wait, and see whether it was overwritten
+STALE_S = (
+    60.0  # after so long without a sign of life from its owner, another process takes over a running problem
+)
+_SETTLE_S = (
+    0.2  # a database URL has no lock here: write a claim, wait, and read whether another one overwrote it
+)
 
 _MEASURED = [field for field in Measurement._fields if field != "time_us"]
 
 
 class State(NamedTuple):
-    """Where a problem stands: waiting, running, done, failed or timed out."""
+    """The state of a problem: waiting, running, done, failed or timed out."""
 
     name: str = "waiting"
     owner: str = ""  # host:process id:start time of the process
@@ -42,16 +48,16 @@ class State(NamedTuple):
     trials: int = 0  # how many were asked for when it ended
 
     def answers(self, trials: int) -> bool:
-        """Whether the problem is done, with as many trials as are asked for now."""
+        """Whether the problem is done, with at least as many trials as are asked for now."""
         return self.name == "done" and self.trials >= trials
 
     def free(self, now: float) -> bool:
-        """Whether nobody alive works on it."""
+        """Whether no living process works on it."""
         return self.name != "running" or now - self.since > STALE_S or _is_dead(self.owner)
 
 
 class _FileLock(JournalFileOpenLock):
-    """A lock that the system takes back when its owner is killed; Optuna's own would hold for 30 s."""
+    """A lock that the system releases when its owner is killed. Optuna's own would stay locked for 30 s."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -70,7 +76,7 @@ class _FileLock(JournalFileOpenLock):
 
 
 class History:
-    """One storage, opened once: reading a journal of thousands of trials takes a good part of a second."""
+    """One storage. Open it once: reading a journal of thousands of trials takes a good part of a second."""
 
     def __init__(self, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -87,7 +93,7 @@ class History:
             ) from error
 
     def past(self, name: str, facts: Mapping[str, Any]) -> "Past":
-        """Return a problem's study, made with `facts` as attributes if it is new."""
+        """Return a problem's study. A new one gets `facts` as attributes."""
         new = name not in self._ids
         study = optuna.create_study(
             study_name=name,
@@ -102,7 +108,7 @@ class History:
         return Past(study, self._claims)
 
     def results(self, device: str, provenance: str) -> Iterator[dict[str, Any]]:
-        """Yield the final results of all problems that are done for a device, of earlier kernels too."""
+        """Yield the final results of all problems that are done for a device, also those of kernels that have changed."""
         for study in self._storage.get_all_studies():
             attrs = study.user_attrs
             if "result" in attrs and (attrs.get("device"), attrs.get("provenance")) == (device, provenance):
@@ -110,7 +116,7 @@ class History:
 
 
 class Past:
-    """One problem's study: its trials, its state and its result. A trial is one write."""
+    """One problem's study: its trials, its state and its result. Each trial is written in one step."""
 
     def __init__(self, study: optuna.Study, claims: _FileLock | None) -> None:
         self._study = study
@@ -122,7 +128,7 @@ class Past:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The final result as it was given to `finish`."""
+        """The final result, as it was given to `finish`."""
         found: dict[str, Any] | None = self._study.user_attrs.get("result")
         return found
 
@@ -139,14 +145,14 @@ class Past:
         return found
 
     def append(self, tried: Tried, space: Space) -> None:
-        """Write a finished trial; readable in optuna-dashboard: parameters by value, failures with their cause."""
+        """Write a finished trial. Parameters are written as values and failures with their cause, for optuna-dashboard."""
         measurement = tried.measurement
         fine = measurement.status == "ok"
         values = space.values(tried.choice)
         distributions: dict[str, Any] = {"kernel": CategoricalDistribution(tuple(space.fields))}
         params: dict[str, Any] = {"kernel": tried.kernel}
         for field, choices in space.fields[tried.kernel].items():
-            if values[field] in choices:  # a default may lie outside
+            if values[field] in choices:  # the value of a default config may be none of the choices
                 distributions[f"{tried.kernel}.{field}"] = CategoricalDistribution(choices)
                 params[f"{tried.kernel}.{field}"] = values[field]
         attrs = {"kernel": tried.kernel, "config": tried.config}
@@ -164,7 +170,7 @@ class Past:
         )
 
     def claim(self, owner: str, trials: int) -> bool:
-        """Take the problem, unless somebody alive works on it or it is done. One of several claimants succeeds."""
+        """Take the problem, unless a living process works on it or it is done. Exactly one of several claimants gets it."""
         with self._alone():
             state = self.state
             if state.answers(trials) or not state.free(time.time()):
@@ -175,13 +181,13 @@ class Past:
         return self.state.owner == owner
 
     def heartbeat(self, owner: str) -> None:
-        """Show that the owner is alive and at work on the problem."""
+        """Write that the owner is alive and works on the problem."""
         self._set(State("running", owner, time.time()))
 
     def finish(
         self, name: str, *, cause: str = "", trials: int = 0, result: Mapping[str, Any] | None = None
     ) -> None:
-        """Write how the problem ended; `waiting` hands it back."""
+        """Write how the problem ended. The state `waiting` gives it back to be searched."""
         if result is not None:
             self._study.set_user_attr("result", dict(result))
         self._set(State(name, "", time.time(), cause, trials))
@@ -201,9 +207,10 @@ class Past:
 
 
 def study_name(space: Space, provenance: str, kernels: Any, predictor: str) -> str:
-    """Return a name that people can read and that changes when old trials would mislead.
+    """Return the name of a problem's study, which people can read.
 
-    That is when the code of a kernel that applies changes, or the device's facts, or the model of a prediction.
+    It changes when old trials no longer count: when the code of a kernel that applies changes, or the device's facts, or
+    the model of a prediction.
     """
     problem, device = space.problem, space.device
     digest = hashlib.sha256(
@@ -219,7 +226,7 @@ def study_name(space: Space, provenance: str, kernels: Any, predictor: str) -> s
 
 
 def sizes(problem: Problem) -> str:
-    """Return a problem's sizes in a few words: n16-c32-64-in64x128-k3x3-s5x5-p1x1-d2x2."""
+    """Return a problem's sizes as short text: n16-c32-64-in64x128-k3x3-s5x5-p1x1-d2x2."""
     first = 3 - problem.rank
 
     def spread(values: tuple[int, ...]) -> str:
@@ -240,25 +247,25 @@ def sizes(problem: Problem) -> str:
 
 
 def owner() -> str:
-    """Return this process's name among all that share a storage."""
+    """Return a name for this process that no other process with the same storage has."""
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
 
 
 def _is_dead(name: str) -> bool:
-    """Return whether an owner of this host is gone; of another host nothing can be known."""
+    """Return whether an owner on this host has ended. Of an owner on another host this is unknown, so it is False."""
     host, _, rest = name.partition(":")
     pid, _, started = rest.partition(":")
     return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks since boot, so that a reused id is not taken for it."""
+    """Return when a process started, in ticks since boot: it tells a process from a later one with the same id."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     fields = text.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]  # a zombie works on nothing
+    return "" if fields[0] in "ZX" else fields[19]  # a zombie or dead process does no work
 
 
 def _state(attrs: Mapping[str, Any]) -> State:
@@ -280,7 +287,7 @@ def _journal(storage: str) -> BaseStorage:
 
 
 def _drop_half_line(path: Path) -> None:
-    """Cut off a last line that a crash left unfinished: Optuna would refuse the file once more is appended."""
+    """Remove a last line that a crash left unfinished. If more were appended to it, Optuna could not read the file."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         back = min(end, 1 << 20)

@@ -5,11 +5,9 @@ from typing import NamedTuple
 
 from tunedb.device import Device
 from tunedb.problem import Problem
-from tunedb.record import Measurement
+from tunedb.record import Choice, Measurement, Tried
 from tunedb.tune.gpu_process import Limits
-from tunedb.tune.search import Tried
 from tunedb.tune.settings import Settings
-from tunedb.tune.space import Choice
 from tunedb.tune.workers import Parts
 
 __all__ = ["Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want"]

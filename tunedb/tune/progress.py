@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, TextIO
 
 from tunedb.describe import micros
 from tunedb.problem import Problem
-from tunedb.record import Record
-from tunedb.tune.search import Tried
+from tunedb.record import Record, Tried
 
 __all__ = ["LiveProgress", "PlainProgress", "Progress", "Summary", "progress_for"]
 

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunedb.record import Measurement
-from tunedb.tune.space import Choice, Space, Value, is_ordered
+from tunedb.record import Choice, Measurement, Tried
+from tunedb.tune.space import Space, Value, is_ordered
 
-__all__ = ["Policy", "Search", "Tried"]
+__all__ = ["Policy", "Search"]
 
 # Suggestions of TPE that may be invalid or already tried before a random config is taken; each costs up to 10 ms.
 _PATIENCE = 4
@@ -28,18 +28,6 @@ class Policy(NamedTuple):
 
 
 _POLICY = Policy()
-
-
-class Tried(NamedTuple):
-    """A trial that has ended."""
-
-    kernel: str
-    config: str
-    measurement: Measurement
-
-    @property
-    def choice(self) -> Choice:
-        return Choice(self.kernel, self.config)
 
 
 class _Axis(NamedTuple):

@@ -85,7 +85,7 @@ def target(slug: str | None = None, gpus: str = "all") -> Target:
     the device are used.
     Raises DeviceError: for an unknown device, or an index that is not one of the device's GPUs.
     """
-    here = _present()
+    here = _gpus_here()
     if slug is None and not here and gpus != "all":
         raise DeviceError(f"gpus must be all on a machine without a CUDA GPU, but got {gpus!r}.")
     device = by_slug(slug) if slug is not None else here[_first(gpus, here)] if here else by_slug(ABSENT)
@@ -153,7 +153,7 @@ def _loaded(suites: Sequence[str]) -> dict[str, list[Entry]]:
     return loaded
 
 
-def _present() -> list[Device]:
+def _gpus_here() -> list[Device]:
     import torch
 
     # A ROCm build answers to torch.cuda too, but is not what the kernels are compiled for.

@@ -4,15 +4,16 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tunedb.device import Device
 from tunedb.errors import ConfigError
 from tunedb.kernel import Kernel, config_from_json, config_to_json
 from tunedb.problem import Problem
+from tunedb.record import Choice
 from tunedb.tune import predict
 
-__all__ = ["Choice", "Space", "Value", "is_ordered", "searched"]
+__all__ = ["Space", "Value", "is_ordered", "searched"]
 
 Value = int | str
 
@@ -20,13 +21,6 @@ Value = int | str
 _ENUMERATED = 20_000
 _DRAWS = 400  # random configs tried before a space counts as used up
 _STEPS = 30  # random neighbours tried before a step from a config is given up
-
-
-class Choice(NamedTuple):
-    """A kernel and one of its configs, as JSON text: what is compiled, timed and stored."""
-
-    kernel: str
-    config: str
 
 
 class Space:

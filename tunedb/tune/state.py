@@ -9,17 +9,16 @@ from typing import NamedTuple, Self
 
 from tunedb.device import floor_us
 from tunedb.problem import Problem
-from tunedb.record import Measurement, Record
+from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.store.read import Database
-from tunedb.store.rows import Candidate, from_result, to_result
+from tunedb.store.rows import RowError, from_result, to_result
 from tunedb.store.write import Store
 from tunedb.tune.choose_winner import ATEN, winner, without_aten
 from tunedb.tune.journal import History, Past, owner, study_name
 from tunedb.tune.messages import Finished, Job
 from tunedb.tune.progress import Progress, Summary
-from tunedb.tune.search import Tried
 from tunedb.tune.settings import Settings
-from tunedb.tune.space import Choice, Space, searched
+from tunedb.tune.space import Space, searched
 from tunedb.tune.warm_start import nearest
 from tunedb.tune.workers import resolve
 
@@ -57,6 +56,7 @@ class SweepState:
         self._triton_store = None if settings.triton_db is None else Store(settings.triton_db)
         self._entries: dict[Problem, _Entry] = {}
         self._states = dict.fromkeys(labels, "waiting")
+        self._queue: list[Problem] = []
         self._records: dict[Problem, Record] = {}
         self._causes: dict[Problem, str] = {}
         self._bugs: dict[Problem, str] = {}
@@ -148,7 +148,7 @@ class SweepState:
             return
         record = self._record(final, best)
         best_first = sorted(final.finalists, key=_rank)
-        top = [Candidate(*tried[:2], _stored(tried.measurement)) for tried in best_first]
+        top = [tried._replace(measurement=_stored(tried.measurement)) for tried in best_first]
         for store, answer in self._answers(record, top):
             if not store.put(answer, top):
                 self._progress.note(
@@ -231,21 +231,25 @@ class SweepState:
         """Take a done problem's record from the history, and give it to the databases that lack it."""
         result = self._entries[problem].past.result
         assert result is not None, "done problems have a result"
-        record, top = from_result(result)
+        try:
+            record, top = from_result(result)
+        except RowError as error:
+            self._progress.note(f"{self.labels[problem]}: it is searched again, because {error}")
+            self.hand_back(problem)
+            return
         for store, answer in self._answers(record, top):
             if Database(store.path).record(problem, record.device) is None:
                 store.put(answer, top)
         self._know(record)
         self._progress.finished(None, self.labels[problem], record)
 
-    def _answers(self, record: Record, top: Sequence[Candidate]) -> Iterator[tuple[Store, Record]]:
+    def _answers(self, record: Record, top: Sequence[Tried]) -> Iterator[tuple[Store, Record]]:
         """Yield each database with its answer: the best, and the best that is not torch's own kernel."""
         yield self._store, record
         if self._triton_store is None:
             return
-        finalists = [Tried(*candidate) for candidate in top]
         wins = self._wins_of(record.problem)
-        if own := without_aten(record, finalists, wins, self._kernels.source_hash):
+        if own := without_aten(record, top, wins, self._kernels.source_hash):
             yield self._triton_store, own
 
     def _wins_of(self, problem: Problem) -> dict[Choice, int]:
@@ -254,10 +258,17 @@ class SweepState:
 
     def _learn(self) -> None:
         """Use the winners of earlier sweeps as hints, whatever the version of their kernel: they often still win."""
+        unusable = ""
         for result in self._history.results(self._device.slug, self._provenance):
-            record, _ = from_result(result)
+            try:
+                record, _ = from_result(result)
+            except RowError as error:
+                unusable = unusable or str(error)
+                continue
             if record.kernel != ATEN.kernel:
                 self._winners[record.problem] = Choice(record.kernel, record.config)
+        if unusable:
+            self._progress.note(f"Some results of earlier sweeps give no hints: {unusable}")
 
     def _know(self, record: Record) -> None:
         self._states[record.problem] = "done"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tunedb.distance import between_neighbours
 from tunedb.problem import Problem
-from tunedb.tune.space import Choice
+from tunedb.record import Choice
 
 __all__ = ["nearest"]
 
