@@ -86,15 +86,15 @@ def depthwise(
     for _ in tl.static_range(HEIGHT * WIDTH if CONFIG.COMPENSATED else 0):
         acc += (tl.zeros_like(zero),)
 
-    k0_d, count_d, start_d = first_tap(o_d % AXIS_D.phases, AXIS_D)
-    i_d = start_d + o_d // AXIS_D.phases * AXIS_D.step
+    k0_d, count_d, start_d = first_tap(o_d % AXIS_D.residues, AXIS_D)
+    i_d = start_d + o_d // AXIS_D.residues * AXIS_D.step
     if TABLES.rolled:  # a program has one row, and loops over the taps of that row's residue
-        k0_h, count_h, start_h = first_tap(pid_h % AXIS_H.phases, AXIS_H)
-        i_h = start_h + pid_h // AXIS_H.phases * AXIS_H.step
+        k0_h, count_h, start_h = first_tap(pid_h % AXIS_H.residues, AXIS_H)
+        i_h = start_h + pid_h // AXIS_H.residues * AXIS_H.step
     else:  # TABLES.rows lists all taps of all rows of the program
         k0_h, count_h = 0, 1
         i_h = pid_h * (CONFIG.BLOCK_R * AXIS_H.step)
-    if TABLES.rolled or AXIS_D.taps > 1 or AXIS_D.phases > 1:
+    if TABLES.rolled or AXIS_D.taps > 1 or AXIS_D.residues > 1:
         taps_h = divisor(count_h)
         for tap in range(count_d * count_h):
             t_d = tap // taps_h

@@ -8,7 +8,7 @@ import triton
 from tunedb.kernels.depthwise.jit import depthwise
 from tunedb.kernels.depthwise.weights import tap_major
 from tunedb.kernels.shared import window
-from tunedb.kernels.shared.geometry import Axis, axes, phase_lengths, problem_constants
+from tunedb.kernels.shared.geometry import Axis, axes, problem_constants, residue_lengths
 from tunedb.kernels.shared.limits import shape_flaw
 
 from tunedb.device import Device
@@ -50,13 +50,13 @@ class Tables(NamedTuple):
 def is_rolled(problem: Problem) -> bool:
     """Return whether height has too many taps or residues to be unrolled."""
     _, height, width = axes(problem)
-    return height.taps * width.taps > UNROLL_LIMIT or height.phases * width.phases > 64
+    return height.taps * width.taps > UNROLL_LIMIT or height.residues * width.residues > 64
 
 
 def unrolling_flaw(problem: Problem) -> str:
     width = axes(problem)[2]
-    if width.taps > UNROLL_LIMIT or width.phases > 64:
-        return f"depthwise unrolls at most {UNROLL_LIMIT} taps and 64 phases of a row, but has {width.taps} and {width.phases}"
+    if width.taps > UNROLL_LIMIT or width.residues > 64:
+        return f"depthwise unrolls at most {UNROLL_LIMIT} taps and 64 residues of a row, but has {width.taps} and {width.residues}"
     return ""
 
 
@@ -93,7 +93,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return f"BLOCK_C must be at most {32 * config.num_warps * config.PATCHES}, the channels of all threads, but is {config.BLOCK_C}"
     if 2 * max(8, triton.next_power_of_2(problem.c_out)) < config.BLOCK_C:
         return f"BLOCK_C {config.BLOCK_C} is more than twice the {problem.c_out} channels"
-    len_w = phase_lengths(problem, axes(problem))[2]
+    len_w = residue_lengths(problem, axes(problem))[2]
     if lanes > 32 and (lanes // 2) * config.COLS >= len_w:
         return f"{lanes} threads of {config.COLS} columns are more than twice the width {len_w}"
     _, height, width = axes(problem)

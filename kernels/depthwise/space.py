@@ -5,7 +5,7 @@ from math import gcd
 
 from tunedb.kernels.depthwise.launch import Config, is_rolled, lanes_of, tables_of, unrolling_flaw, valid
 from tunedb.kernels.shared.compensated_sum import worth_compensating
-from tunedb.kernels.shared.geometry import axes, phase_lengths
+from tunedb.kernels.shared.geometry import axes, residue_lengths
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -19,7 +19,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     del device
     if problem.c_in != problem.groups or problem.groups == 1 or unrolling_flaw(problem):
         return {}
-    _, len_h, len_w = phase_lengths(problem, axes(problem))
+    _, len_h, len_w = residue_lengths(problem, axes(problem))
     last = problem.layout == "channels_last"
     widest = 16 // ITEM_BYTES[problem.dtype]
     channels = (8, 16, 32, 64, 128, 256, 512) if last else (1, 2, 4, 8, 16, 32)

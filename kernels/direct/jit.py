@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from tunedb.kernels.shared.compensated_sum import add_compensated
 from tunedb.kernels.shared.geometry import first_tap
-from tunedb.kernels.shared.tiles import divisor, phase_length
+from tunedb.kernels.shared.tiles import divisor, residue_length
 from tunedb.kernels.shared.window import join, load_row, split, store_row
 
 __all__ = ["direct"]
@@ -34,15 +34,15 @@ def direct(
     # Residues and blocks of channels vary fastest: such programs run at the same time, read the same inputs and fill the same
     # sectors of the output.
     rest = tl.program_id(0)
-    residue_h = rest % AXIS_H.phases
-    rest = rest // AXIS_H.phases
-    residue_d = rest % AXIS_D.phases
-    rest = rest // AXIS_D.phases
+    residue_h = rest % AXIS_H.residues
+    rest = rest // AXIS_H.residues
+    residue_d = rest % AXIS_D.residues
+    rest = rest // AXIS_D.residues
     pid_n = rest % NUM_N
     rest = rest // NUM_N
     group = rest % PROBLEM.groups
-    len_d = phase_length(out_d, residue_d, AXIS_D)
-    len_h = phase_length(out_h, residue_h, AXIS_H)
+    len_d = residue_length(out_d, residue_d, AXIS_D)
+    len_h = residue_length(out_h, residue_h, AXIS_H)
     # Threads are numbered along the rows of a residue, WIDTH neighbouring outputs of a row each.
     thread = rest // PROBLEM.groups * LANES + tl.arange(0, LANES)[None, :]
     j_w = thread % num_w
@@ -93,8 +93,8 @@ def direct(
         )  # fmt: skip
 
     out_plane = out_d * out_h * out_w
-    o_d = residue_d + j_d * AXIS_D.phases
-    o_h = residue_h + j_h * AXIS_H.phases
+    o_d = residue_d + j_d * AXIS_D.residues
+    o_h = residue_h + j_h * AXIS_H.residues
     o_w = j_w * WIDTH
     c_out = group * C_OUT + pid_n * BLOCK_N
     y_ptrs = y_ptr + sample.to(tl.int64) * ALL_OUT * out_plane

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tunedb.kernels.direct.jit import direct
 from tunedb.kernels.direct.weights import column_major
 from tunedb.kernels.shared import window
-from tunedb.kernels.shared.geometry import axes, phase_lengths, problem_constants
+from tunedb.kernels.shared.geometry import axes, problem_constants, residue_lengths
 from tunedb.kernels.shared.limits import shape_flaw
 
 from tunedb.device import Device
@@ -20,7 +20,7 @@ CODE_LIMIT = 1024  # unrolled multiply-adds of a thread and step
 # Loads of a step: code with more takes tens of seconds to compile.
 WEIGHTS_LIMIT, INPUTS_LIMIT = 256, 64
 SUMS_LIMIT = 96  # outputs of a thread; their sums take two registers each
-MOST_TAPS, MOST_PHASES = 16, 64  # taps and residues of the width, which are unrolled
+MOST_TAPS, MOST_RESIDUES = 16, 64  # taps and residues of the width, which are unrolled
 SHORT = 64  # inputs of a row that `folded` joins with the next ones
 
 
@@ -65,8 +65,8 @@ def folded(problem: Problem) -> Problem:
 
 def unrolling_flaw(problem: Problem) -> str:
     width = axes(problem)[2]
-    if width.taps > MOST_TAPS or width.phases > MOST_PHASES:
-        return f"direct unrolls at most {MOST_TAPS} taps and {MOST_PHASES} phases of a row, but has {width.taps} and {width.phases}"
+    if width.taps > MOST_TAPS or width.residues > MOST_RESIDUES:
+        return f"direct unrolls at most {MOST_TAPS} taps and {MOST_RESIDUES} residues of a row, but has {width.taps} and {width.residues}"
     return ""
 
 
@@ -76,7 +76,7 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     if flaw := shape_flaw(config, {"COMPENSATED": (0, 1)}) or unrolling_flaw(problem):
         return flaw
     width, c_in = axes(problem)[2], problem.c_in // problem.groups
-    outputs = config.COLS * width.phases * config.BLOCK_N
+    outputs = config.COLS * width.residues * config.BLOCK_N
     if outputs + config.COMPENSATED * outputs // 2 > SUMS_LIMIT and config[:2] != (1, 1):
         return f"a thread must own at most {SUMS_LIMIT} outputs, but owns {outputs}"
     weights = width.taps * config.BLOCK_N * min(TOGETHER, c_in)
@@ -108,11 +108,11 @@ def _row(problem: Problem, config: Config) -> int:
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     depth, height, width = axes(problem)
-    len_d, len_h, len_w = phase_lengths(problem, (depth, height, width))
+    len_d, len_h, len_w = residue_lengths(problem, (depth, height, width))
     threads = problem.n * len_d * len_h * -(-len_w // config.COLS)
     programs = -(-threads // (32 * config.num_warps)) * problem.groups
     programs *= -(-(problem.c_out // problem.groups) // config.BLOCK_N)
-    return max(1, programs * depth.phases * height.phases), 1, 1
+    return max(1, programs * depth.residues * height.residues), 1, 1
 
 
 def signature(problem: Problem, config: Config) -> Signature:

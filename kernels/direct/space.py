@@ -2,7 +2,7 @@
 
 from tunedb.kernels.direct.launch import TOGETHER, Config, folded, unrolling_flaw, valid
 from tunedb.kernels.shared.compensated_sum import worth_compensating
-from tunedb.kernels.shared.geometry import axes, phase_lengths
+from tunedb.kernels.shared.geometry import axes, residue_lengths
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -18,7 +18,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if c_in * c_out > 32 * 64 or (c_in == 1 and problem.groups > 1) or unrolling_flaw(problem):
         return {}  # many channels: a matrix unit is 5 to 16 times as fast; depthwise has its own kernel
-    length = phase_lengths(problem, axes(problem))[2]
+    length = residue_lengths(problem, axes(problem))[2]
     return {
         "COLS": tuple(size for size in (1, 2, 4, 8) if size < 2 * length),
         "BLOCK_N": tuple(size for size in (1, 2, 4, 8, 16) if size < 2 * c_out),
@@ -61,18 +61,18 @@ def work(problem: Problem, config: Config) -> Work:
     problem = folded(problem)
     depth, height, width = axes(problem)
     item, threads = ITEM_BYTES[problem.dtype], 32 * config.num_warps
-    rows = depth.taps / depth.phases * height.taps / height.phases * (problem.c_in // problem.groups)
+    rows = depth.taps / depth.residues * height.taps / height.residues * (problem.c_in // problem.groups)
     products = config.COLS * width.taps * config.BLOCK_N
     # Inputs that neighbouring threads share, and weights after their first load, come from L1. A load of a weight, the same
     # for 32 threads, takes as long as four of its products: a step took about so much longer, measured on an H200.
     slower = 1 + 4 / config.COLS
     loads = threads * config.COLS * width.step * item + width.taps * config.BLOCK_N * item
     spread = problem.c_out // problem.groups if problem.layout == "channels_last" else config.BLOCK_N
-    added = 4 * config.COMPENSATED * config.COLS * width.phases * config.BLOCK_N / TOGETHER
+    added = 4 * config.COMPENSATED * config.COLS * width.residues * config.BLOCK_N / TOGETHER
     return Work(
         flops=int(2 * threads * (products * slower + added) * max(1.0, rows)),
         unit="fma",
         loaded=int(max(1.0, rows) * loads),
-        stored=threads * config.COLS * width.phases * min(spread, config.BLOCK_N) * item,
+        stored=threads * config.COLS * width.residues * min(spread, config.BLOCK_N) * item,
         k_steps=max(1, round(rows / TOGETHER)),
     )

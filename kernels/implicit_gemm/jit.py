@@ -9,8 +9,8 @@ from tunedb.kernels.shared.tiles import (
     columns,
     divisor,
     outer_and_inner,
-    phase_length,
     place,
+    residue_length,
     rows,
     split_residue,
     tile_order,
@@ -36,7 +36,7 @@ def implicit_gemm(
     AXIS_D: tl.constexpr = PROBLEM.axis_d
     AXIS_H: tl.constexpr = PROBLEM.axis_h
     AXIS_W: tl.constexpr = PROBLEM.axis_w
-    RESIDUES: tl.constexpr = AXIS_D.phases * AXIS_H.phases * AXIS_W.phases
+    RESIDUES: tl.constexpr = AXIS_D.residues * AXIS_H.residues * AXIS_W.residues
     ALL_IN: tl.constexpr = PROBLEM.groups * PROBLEM.c_in
     ALL_OUT: tl.constexpr = PROBLEM.groups * PROBLEM.c_out
     NUM_N: tl.constexpr = (PROBLEM.c_out + CONFIG.BLOCK_N - 1) // CONFIG.BLOCK_N
@@ -49,17 +49,17 @@ def implicit_gemm(
     if PROBLEM.large:
         in_w = in_w.to(tl.int64)  # every offset has it as a factor
         out_w = out_w.to(tl.int64)
-    num_w = tl.cdiv(tl.cdiv(out_w, AXIS_W.phases), CONFIG.BLOCK_W)
-    num_r = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases), CONFIG.BLOCK_R)
+    num_w = tl.cdiv(tl.cdiv(out_w, AXIS_W.residues), CONFIG.BLOCK_W)
+    num_r = tl.cdiv(n * tl.cdiv(out_d, AXIS_D.residues) * tl.cdiv(out_h, AXIS_H.residues), CONFIG.BLOCK_R)
     num_m = num_r * num_w
     outer, inner = outer_and_inner(RESIDUES * PROBLEM.groups, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
     pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
     residue_d, residue_h, residue_w = split_residue(outer % RESIDUES, PROBLEM)
     group = outer // RESIDUES
 
-    len_d = phase_length(out_d, residue_d, AXIS_D)
-    len_h = phase_length(out_h, residue_h, AXIS_H)
-    len_w = phase_length(out_w, residue_w, AXIS_W)
+    len_d = residue_length(out_d, residue_d, AXIS_D)
+    len_h = residue_length(out_h, residue_h, AXIS_H)
+    len_w = residue_length(out_w, residue_w, AXIS_W)
     sample, j_d, j_h, row_ok = rows(pid_m // num_w, n, len_d, len_h, CONFIG.BLOCK_R, CONFIG.BLOCK_W)
     j_w = columns(pid_m % num_w, CONFIG.BLOCK_R, CONFIG.BLOCK_W)  # [BLOCK_M], BLOCK_M = BLOCK_R * BLOCK_W
     m_ok = row_ok & (j_w < len_w)
@@ -173,9 +173,9 @@ def implicit_gemm(
     out_plane = out_d * out_h * out_w
     stride_yc = 1 if PROBLEM.channels_last else out_plane
     stride_ys: tl.constexpr = ALL_OUT if PROBLEM.channels_last else 1
-    o_d = residue_d + j_d * AXIS_D.phases
-    o_h = residue_h + j_h * AXIS_H.phases
-    o_w = residue_w + j_w * AXIS_W.phases
+    o_d = residue_d + j_d * AXIS_D.residues
+    o_h = residue_h + j_h * AXIS_H.residues
+    o_w = residue_w + j_w * AXIS_W.residues
     y_ptrs = y_ptr + (sample.to(tl.int64) * ALL_OUT * out_plane + zeros)
     y_ptrs += ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
     tl.store(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.kernels.implicit_gemm.jit import implicit_gemm
 from tunedb.kernels.implicit_gemm.weights import k_major, row_length
-from tunedb.kernels.shared.geometry import Axis, axes, phase_lengths, phases, problem_constants
+from tunedb.kernels.shared.geometry import Axis, axes, problem_constants, residue_count, residue_lengths
 from tunedb.kernels.shared.limits import shape_flaw, shared_flaw, tile_flaw
 from tunedb.kernels.shared.precision import dots
 from tunedb.kernels.shared.split_sum import SPLITS, split_sum_signature
@@ -92,10 +92,10 @@ def geometry_of(problem: Problem, config: Config) -> tuple[Axis, Axis, Axis]:
 
 def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     geometry = geometry_of(problem, config)
-    len_d, len_h, len_w = phase_lengths(problem, geometry)
+    len_d, len_h, len_w = residue_lengths(problem, geometry)
     tiles = -(-problem.n * len_d * len_h // config.BLOCK_R) * -(-len_w // config.BLOCK_W)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
-    outer = phases(geometry) * problem.groups
+    outer = residue_count(geometry) * problem.groups
     inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
     return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, config.SPLIT)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import triton
 from tunedb.kernels.implicit_gemm.launch import Config, geometry_of
 from tunedb.kernels.shared.compensated_sum import sum_length
-from tunedb.kernels.shared.geometry import axes, phase_lengths
+from tunedb.kernels.shared.geometry import axes, residue_lengths
 from tunedb.kernels.shared.precision import worth_trying
 from tunedb.kernels.shared.split_sum import splits
 
@@ -31,7 +31,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     if c_in == 1 and c_out <= 2 and problem.groups > 1:
         return {}  # depthwise: a matrix unit would multiply zeros
-    depth, height, width = phase_lengths(problem, axes(problem))
+    depth, height, width = residue_lengths(problem, axes(problem))
     rows_there = triton.next_power_of_2(max(1, problem.n * depth * height))
     columns_there = min(256, triton.next_power_of_2(width))
     phases: tuple[str, ...] = ("slow",)
@@ -121,7 +121,7 @@ def work(problem: Problem, config: Config) -> Work:
     c_in = problem.c_in // problem.groups
     taps = 1.0  # of the average residue
     for axis in geometry:
-        taps *= axis.taps / axis.phases
+        taps *= axis.taps / axis.residues
     if config.LOOP != "flat":
         k_steps = taps * -(-c_in // config.BLOCK_K)
     else:
@@ -139,7 +139,7 @@ def work(problem: Problem, config: Config) -> Work:
         ),
         unit="fma" if config.DOT == "ieee" and problem.dtype == "float32" else "tensor",
         loaded=int(k_steps * depth * (positions * x_item + config.BLOCK_N * item)) + read_again,
-        stored=positions * config.BLOCK_N * min(32, y_item * (width.phases if first else 1)),
+        stored=positions * config.BLOCK_N * min(32, y_item * (width.residues if first else 1)),
         k_steps=max(1, round(k_steps)),
         launches=1 if config.SPLIT == 1 else 2,
     )

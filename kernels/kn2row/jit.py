@@ -8,7 +8,7 @@ from tunedb.kernels.kn2row.store import interleaved, interleaved_at_once, store_
 from tunedb.kernels.shared.geometry import first_tap, inside
 from tunedb.kernels.shared.precision import accumulator, operand, product
 from tunedb.kernels.shared.ptx import divisible_range
-from tunedb.kernels.shared.tiles import divisor, outer_and_inner, phase_length, place, tile_order
+from tunedb.kernels.shared.tiles import divisor, outer_and_inner, place, residue_length, tile_order
 
 __all__ = ["Width", "kn2row", "lead"]
 
@@ -72,21 +72,21 @@ def kn2row(
     if PROBLEM.large:
         in_w = in_w.to(tl.int64)  # every offset has it as a factor
         out_w = out_w.to(tl.int64)
-    num_rows = n * tl.cdiv(out_d, AXIS_D.phases) * tl.cdiv(out_h, AXIS_H.phases)
+    num_rows = n * tl.cdiv(out_d, AXIS_D.residues) * tl.cdiv(out_h, AXIS_H.residues)
     row_tiles = tl.cdiv(row_pitch, BLOCK_M - LEAD)
     if CONFIG.FLAT:
         num_m = tl.cdiv(num_rows * row_pitch, BLOCK_M - LEAD)
     else:
         num_m = num_rows * row_tiles
-    RESIDUES: tl.constexpr = AXIS_D.phases * AXIS_H.phases
+    RESIDUES: tl.constexpr = AXIS_D.residues * AXIS_H.residues
     outer, inner = outer_and_inner(RESIDUES * GROUPS, num_m if ORDER == "m" else num_m * NUM_N, PHASE)
     pid_m, pid_n = tile_order(inner, num_m, NUM_N, ORDER)
     residue = outer % RESIDUES
     group = outer // RESIDUES
-    residue_h = residue % AXIS_H.phases
-    residue_d = residue // AXIS_H.phases
-    len_d = phase_length(out_d, residue_d, AXIS_D)
-    len_h = phase_length(out_h, residue_h, AXIS_H)
+    residue_h = residue % AXIS_H.residues
+    residue_d = residue // AXIS_H.residues
+    len_d = residue_length(out_d, residue_d, AXIS_D)
+    len_h = residue_length(out_h, residue_h, AXIS_H)
 
     # The first LEAD positions of a tile repeat the last ones of the tile before.
     if CONFIG.FLAT:

@@ -100,7 +100,7 @@ def _rows(problem: Problem) -> int:
     """Return the output rows of the longest residue of depth and height, all samples."""
     depth, height, _ = axes(problem)
     out_d, out_h, _ = problem.out_extents
-    return problem.n * -(-out_d // depth.phases) * -(-out_h // height.phases)
+    return problem.n * -(-out_d // depth.residues) * -(-out_h // height.residues)
 
 
 def signature(problem: Problem, config: Config) -> Signature:
@@ -125,7 +125,7 @@ def _grid(problem: Problem, config: Config) -> tuple[int, int, int]:
     row = pitch(problem, width)
     tiles = -(-_rows(problem) * row // step) if config.FLAT else _rows(problem) * -(-row // step)
     num_n = -(-(problem.c_out // problem.groups) // config.BLOCK_N)
-    outer = depth.phases * height.phases * problem.groups
+    outer = depth.residues * height.residues * problem.groups
     inner, second = (tiles, num_n) if config.ORDER == "m" else (tiles * num_n, 1)
     return (inner, second, outer) if config.PHASE == "axis" else (inner * outer, second, 1)
 

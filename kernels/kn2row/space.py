@@ -86,7 +86,7 @@ def work(problem: Problem, config: Config) -> Work:
     item = ITEM_BYTES[problem.dtype]
     c_in = problem.c_in // problem.groups
     depth, height, _ = axes(problem)
-    taps = depth.taps / depth.phases * height.taps / height.phases
+    taps = depth.taps / depth.residues * height.taps / height.residues
     if config.LOOP == "taps":
         depth_k, k_steps = min(config.BLOCK_K, c_in), taps * -(-c_in // config.BLOCK_K)
     else:

@@ -74,8 +74,8 @@ def store_width_residues(
     j_d = rest % divisor(len_d)
     sample = rest // divisor(len_d)
     ok = ok & (row >= 0) & (row < n * len_d * len_h) & (o_w >= 0) & (o_w < out_w)
-    o_d = residue_d + j_d * PROBLEM.axis_d.phases
-    o_h = residue_h + j_h * PROBLEM.axis_h.phases
+    o_d = residue_d + j_d * PROBLEM.axis_d.residues
+    o_h = residue_h + j_h * PROBLEM.axis_h.residues
     y_ptrs = y_ptr + sample.to(tl.int64) * (PROBLEM.groups * PROBLEM.c_out) * (out_d * out_h * out_w)
     y_ptrs += ((o_d * out_h + o_h) * out_w + o_w) * stride_ys
     tile += place(bias, C)

@@ -1,11 +1,11 @@
 """Which inputs an output reads, along one axis: forward, transposed by residues, or transposed with divisibility masks.
 
 *Residue*: o mod stride of an output o of a strided transposed convolution. Each residue is a convolution of its own, of unit
-step, with the taps that reach it. The fields and functions named `phases` and `phase_...` count and number residues.
+step, with the taps that reach it.
 """
 
 from math import gcd
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -16,33 +16,32 @@ __all__ = [
     "Axis",
     "Constants",
     "axes",
-    "constants",
     "first_tap",
     "inside",
     "is_large",
-    "phase_lengths",
-    "phases",
     "problem_constants",
-    "taps_of_phase",
+    "residue_count",
+    "residue_lengths",
+    "taps_of_residue",
 ]
 
 
 class Axis(NamedTuple):
     """The geometry of one spatial axis, a compile-time constant of every kernel.
 
-    Output o = residue + phases * j, for a residue of 0 … phases-1. Its taps are k = k0 + t * hop for t = 0 … count-1, and
+    Output o = residue + residues * j, for a residue of 0 … residues-1. Its taps are k = k0 + t * hop for t = 0 … count-1, and
     tap t reads the input at (start + j * step + t * reach) / divisor. It counts where that is a whole number inside the input.
 
-        axis                      phases   start                step     reach                    divisor
-        forward                   1        -padding             stride   dilation                 1
-        transposed                stride   see taps_of_phase    1        -dilation / common       1
-        transposed, with masks    1        padding              1        -dilation                stride
+        axis                      residues start                  step     reach                    divisor
+        forward                   1        -padding               stride   dilation                 1
+        transposed                stride   see taps_of_residue    1        -dilation / common       1
+        transposed, with masks    1        padding                1        -dilation                stride
 
     With masks every output tries all taps, and keeps those whose position the stride divides.
     """
 
     taps: int
-    phases: int  # residues
+    residues: int
     hop: int  # from one tap of a residue to its next
     step: int  # from the position of an output to that of the next of its residue
     reach: int  # from the position of a tap to that of the next
@@ -110,33 +109,33 @@ def axes(problem: Problem, *, masked: bool = False) -> tuple[Axis, Axis, Axis]:
     return depth, height, width
 
 
-def phases(geometry: tuple[Axis, Axis, Axis]) -> int:
+def residue_count(geometry: tuple[Axis, Axis, Axis]) -> int:
     """Return how many residues the outputs have, over all three axes."""
     depth, height, width = geometry
-    return depth.phases * height.phases * width.phases
+    return depth.residues * height.residues * width.residues
 
 
-def phase_lengths(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> tuple[int, int, int]:
+def residue_lengths(problem: Problem, geometry: tuple[Axis, Axis, Axis]) -> tuple[int, int, int]:
     """Return how many outputs residue 0 of each axis has; no other has more."""
     depth, height, width = (
-        -(-out // axis.phases) for out, axis in zip(problem.out_extents, geometry, strict=True)
+        -(-out // axis.residues) for out, axis in zip(problem.out_extents, geometry, strict=True)
     )
     return depth, height, width
 
 
-def taps_of_phase(axis: Axis, phase: int) -> tuple[int, int, int]:
+def taps_of_residue(axis: Axis, residue: int) -> tuple[int, int, int]:
     """Return a residue's first tap k0, its number of taps, and the input position of its output 0 under tap k0.
 
     With c = residue + padding, g = gcd(stride, dilation), T = stride / g: no taps where g does not divide c;
     else k0 = (c / g) * inverse(dilation / g mod T) mod T and the start is (c - k0 * dilation) / stride,
     which is exact. (Solving o + p = i * s + k * d for i and k.)
     """
-    c = phase + axis.offset
+    c = residue + axis.offset
     if c % axis.common:
         return 0, 0, 0
     k0 = (c // axis.common * axis.inverse) % axis.hop
     count = max(0, -(-(axis.taps - k0) // axis.hop))
-    return k0, count, (c + k0 * axis.reach * axis.common) // axis.phases
+    return k0, count, (c + k0 * axis.reach * axis.common) // axis.residues
 
 
 def is_large(problem: Problem) -> bool:
@@ -146,29 +145,10 @@ def is_large(problem: Problem) -> bool:
     return max(x, problem.c_out * depth * height * width) >= 2**31
 
 
-def constants(problem: Problem, geometry: tuple[Axis, Axis, Axis], config: Any) -> dict[str, Any]:
-    """Return the compile-time arguments one by one, for a family that does not take PROBLEM and CONFIG yet."""
-    return {
-        "C_IN": problem.c_in // problem.groups,
-        "C_OUT": problem.c_out // problem.groups,
-        "GROUPS": problem.groups,
-        "AXIS_D": geometry[0],
-        "AXIS_H": geometry[1],
-        "AXIS_W": geometry[2],
-        "HAS_BIAS": problem.bias,
-        "CHANNELS_LAST": int(problem.layout == "channels_last"),
-        "LARGE": int(is_large(problem)),
-        # Factors of the rows' lengths below 16, which Triton does not specialise on: wider copies for many widths.
-        "EVEN_IN": gcd(problem.in_w, 16),
-        "EVEN_OUT": gcd(problem.out_extents[2], 16),
-        **{field: value for field, value in config._asdict().items() if not field.startswith("num_")},
-    }
-
-
 @triton.jit
-def first_tap(phase, AXIS: tl.constexpr):
-    """Return k0, count and start of a residue, as taps_of_phase does on the host."""
-    c = phase + AXIS.offset
+def first_tap(residue, AXIS: tl.constexpr):
+    """Return k0, count and start of a residue, as taps_of_residue does on the host."""
+    c = residue + AXIS.offset
     if AXIS.hop > 1:
         k0 = (c // AXIS.common * AXIS.inverse) % AXIS.hop
     else:
@@ -179,9 +159,9 @@ def first_tap(phase, AXIS: tl.constexpr):
     if AXIS.common > 1:
         count = tl.where(c % AXIS.common == 0, count, 0)
     start = c + k0 * AXIS.reach * AXIS.common
-    if AXIS.phases > 1:
+    if AXIS.residues > 1:
         # Where there are taps the division is exact, so rounding towards zero is right for a negative dividend too.
-        start = start // AXIS.phases
+        start = start // AXIS.residues
     return k0, count, start
 
 

@@ -7,8 +7,8 @@ __all__ = [
     "columns",
     "divisor",
     "outer_and_inner",
-    "phase_length",
     "place",
+    "residue_length",
     "rows",
     "split_residue",
     "tile_at",
@@ -76,17 +76,17 @@ def tile_at(pid, num_m, NUM_N: tl.constexpr, ORDER: tl.constexpr):
 @triton.jit
 def split_residue(residue, PROBLEM: tl.constexpr):
     """Return (residue_d, residue_h, residue_w) from one number for all three, in which width varies fastest."""
-    if PROBLEM.axis_w.phases == 1:
+    if PROBLEM.axis_w.residues == 1:
         residue_w = 0
     else:
-        residue_w = residue % PROBLEM.axis_w.phases
-        residue = residue // PROBLEM.axis_w.phases
-    if PROBLEM.axis_h.phases == 1:
+        residue_w = residue % PROBLEM.axis_w.residues
+        residue = residue // PROBLEM.axis_w.residues
+    if PROBLEM.axis_h.residues == 1:
         residue_h = 0
     else:
-        residue_h = residue % PROBLEM.axis_h.phases
-        residue = residue // PROBLEM.axis_h.phases
-    if PROBLEM.axis_d.phases == 1:
+        residue_h = residue % PROBLEM.axis_h.residues
+        residue = residue // PROBLEM.axis_h.residues
+    if PROBLEM.axis_d.residues == 1:
         residue_d = 0
     else:
         residue_d = residue
@@ -94,12 +94,12 @@ def split_residue(residue, PROBLEM: tl.constexpr):
 
 
 @triton.jit
-def phase_length(extent, phase, AXIS: tl.constexpr):
+def residue_length(extent, residue, AXIS: tl.constexpr):
     """Return how many outputs of an axis, `extent` long, have this residue."""
-    if AXIS.phases == 1:
+    if AXIS.residues == 1:
         length = extent
     else:
-        length = (extent - phase + AXIS.phases - 1) // AXIS.phases
+        length = (extent - residue + AXIS.residues - 1) // AXIS.residues
     return length
 
 

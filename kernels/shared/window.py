@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import triton
 import triton.language as tl
-from tunedb.kernels.shared.geometry import Axis, taps_of_phase
+from tunedb.kernels.shared.geometry import Axis, taps_of_residue
 
 __all__ = [
     "Columns",
@@ -56,9 +56,9 @@ class Columns(NamedTuple):
 def _outputs(axis: Axis, block: int) -> tuple[Taps, ...]:
     """Return the (tap, input position) pairs of the first `block` outputs of every residue, in the order of the outputs."""
     found = []
-    for output in range(block * axis.phases):
-        j, residue = divmod(output, axis.phases)
-        k0, count, start = taps_of_phase(axis, residue)
+    for output in range(block * axis.residues):
+        j, residue = divmod(output, axis.residues)
+        k0, count, start = taps_of_residue(axis, residue)
         first = start + j * axis.step
         found.append(tuple((k0 + t * axis.hop, first + t * axis.reach) for t in range(count)))
     return tuple(found)

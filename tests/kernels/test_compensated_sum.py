@@ -19,8 +19,8 @@ LONG = {
     ("depthwise", "7 x 7, last"): problem("conv2d", c=(10, 10), extents=(6, 11), k=7, p=3, groups=10, bias=1, **LAST),
     ("depthwise", "3-D with strides"): problem("conv3d", c=(3, 6), extents=(5, 7, 9), k=5, s=2, p=2, groups=3),
     ("depthwise", "transposed"): problem("conv_transpose2d", c=(4, 4), extents=(5, 6), k=12, s=2, p=1, groups=4),
-    ("direct", "phases"): problem("conv_transpose2d", c=(13, 1), extents=(5, 7), k=9, s=3, p=4, op_=2, bias=1),
-    ("direct", "phases, last"): problem("conv_transpose2d", c=(14, 3), extents=(5, 6), k=9, s=2, p=4, op_=1, **LAST),
+    ("direct", "residues"): problem("conv_transpose2d", c=(13, 1), extents=(5, 7), k=9, s=3, p=4, op_=2, bias=1),
+    ("direct", "residues, last"): problem("conv_transpose2d", c=(14, 3), extents=(5, 6), k=9, s=2, p=4, op_=1, **LAST),
     ("direct", "forward"): problem("conv1d", n=3, c=(21, 5), extents=(37,), k=5, p=2, bias=1),
 }  # fmt: skip
 

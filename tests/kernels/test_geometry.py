@@ -46,8 +46,8 @@ def pairs(given_problem, output):
 
 def tried(axis, output):
     """The (position, tap) pairs that a kernel tries for an output, as the class Axis defines them."""
-    phase, j = output % axis.phases, output // axis.phases
-    first, count, start = geometry.taps_of_phase(axis, phase)
+    phase, j = output % axis.residues, output // axis.residues
+    first, count, start = geometry.taps_of_residue(axis, phase)
     return [(start + j * axis.step + t * axis.reach, first + t * axis.hop) for t in range(count)]
 
 
@@ -88,7 +88,7 @@ def test_masked_axes(length, taps, stride, padding, output_padding, dilation):
     """With masks there is one phase and every tap is tried; the divisor keeps exactly those that contribute."""
     if found := transposed(length, taps, stride, padding, output_padding, dilation):
         axis = geometry.axes(found, masked=True)[2]
-        assert (axis.phases, axis.divisor) == (1, stride)
+        assert (axis.residues, axis.divisor) == (1, stride)
         check(found, masked=True)
 
 
@@ -115,9 +115,9 @@ def test_unguarded_axes_exist():
 def test_phases_without_taps():
     """With stride 2 and dilation 2 every other output has no taps, and a kernel shorter than the stride leaves gaps."""
     both = geometry.axes(problem("conv_transpose1d", k=3, s=2, p=1, d=2))[2]
-    assert [geometry.taps_of_phase(both, phase)[1] for phase in range(2)] == [0, 3]
+    assert [geometry.taps_of_residue(both, phase)[1] for phase in range(2)] == [0, 3]
     short = geometry.axes(problem("conv_transpose1d", k=2, s=5))[2]
-    assert [geometry.taps_of_phase(short, phase)[1] for phase in range(5)] == [1, 1, 0, 0, 0]
+    assert [geometry.taps_of_residue(short, phase)[1] for phase in range(5)] == [1, 1, 0, 0, 0]
 
 
 @given(
@@ -131,7 +131,7 @@ def test_axes_are_independent(extents, k, s):
     found = geometry.axes(whole)
     for axis, *sizes in zip(found, extents, k, s, strict=True):
         assert axis == geometry.axes(problem("conv_transpose1d", **dict(zip(("extents", "k", "s"), sizes, strict=True))))[2]  # fmt: skip
-    assert geometry.phases(found) == s[0] * s[1] * s[2]
+    assert geometry.residue_count(found) == s[0] * s[1] * s[2]
 
 
 @given(
@@ -141,13 +141,13 @@ def test_axes_are_independent(extents, k, s):
     output_padding=st.integers(0, 11),
 )
 def test_phase_lengths(length, taps, stride, output_padding):
-    """The longest phase is phase 0, and the lengths of all phases add up to the outputs of the axis."""
+    """The longest residue is residue 0, and the lengths of all residues add up to the outputs of the axis."""
     found = transposed(length, taps, stride, 0, output_padding, 1)
     if found is None:
         return
     axes = geometry.axes(found)
-    lengths = [len(range(phase, found.out_extents[2], axes[2].phases)) for phase in range(axes[2].phases)]
-    assert geometry.phase_lengths(found, axes) == (1, 1, lengths[0])
+    lengths = [len(range(phase, found.out_extents[2], axes[2].residues)) for phase in range(axes[2].residues)]
+    assert geometry.residue_lengths(found, axes) == (1, 1, lengths[0])
     assert max(lengths) == lengths[0]
     assert sum(lengths) == found.out_extents[2]
 
@@ -190,7 +190,7 @@ def on_device():
 def test_device_arithmetic(
     on_device, length, taps, stride, padding, output_padding, dilation, masked, forward
 ):
-    """The jitted first_tap and inside, with a GPU's division, agree with taps_of_phase and the definition."""
+    """The jitted first_tap and inside, with a GPU's division, agree with taps_of_residue and the definition."""
     try:
         if forward:
             found = problem("conv1d", extents=length, k=taps, s=stride, p=padding, d=dilation)
@@ -208,8 +208,8 @@ def test_device_arithmetic(
         return
     axis = geometry.axes(found, masked=masked)[2]
     first_tap, inside = on_device(geometry.first_tap), on_device(geometry.inside)
-    for phase in range(axis.phases):
-        known, ours = geometry.taps_of_phase(axis, phase), first_tap(Device(phase), axis)
+    for phase in range(axis.residues):
+        known, ours = geometry.taps_of_residue(axis, phase), first_tap(Device(phase), axis)
         assert ours[1] == known[1]
         assert not known[1] or ours == known  # without taps neither k0 nor start is used
     for output in range(found.out_extents[2]):
@@ -238,16 +238,15 @@ class Config(NamedTuple):
     num_stages: int
 
 
-def test_constants():
-    """The shared constants are those of one group, with the config's blocks and names but not its options."""
-    found = geometry.constants(
+def test_problem_constants():
+    """What a problem fixes at compile time is that of one group, with the rows' alignment."""
+    found = geometry.problem_constants(
         problem("conv2d", c=(6, 9), extents=8, k=3, groups=3, bias=1, layout="channels_last"),
         ("depth", "height", "width"),
-        Config("m", 64, 4, 3),
     )
-    assert found == {
-        "C_IN": 2, "C_OUT": 3, "GROUPS": 3, "AXIS_D": "depth", "AXIS_H": "height", "AXIS_W": "width",
-        "HAS_BIAS": 1, "CHANNELS_LAST": 1, "LARGE": 0, "EVEN_IN": 8, "EVEN_OUT": 2, "ORDER": "m", "BLOCK_W": 64,
+    assert found._asdict() == {
+        "c_in": 2, "c_out": 3, "groups": 3, "axis_d": "depth", "axis_h": "height", "axis_w": "width",
+        "has_bias": 1, "channels_last": 1, "large": 0, "even_in": 8, "even_out": 2,
     }  # fmt: skip
 
 

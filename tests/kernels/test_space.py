@@ -208,14 +208,14 @@ def test_work(name):
         assert min(found.flops, found.loaded, found.stored, found.k_steps) > 0, (given, config, found)
         assert found.unit in {"tensor", "fma"}
         grid = module.signature(given, config).grid
-        # A strided transposed output meets its kernel's taps over its strides, on the average of its phases.
+        # A strided transposed output meets its kernel's taps over its strides, on the average of its residues.
         taps = math.prod(given.kernel) / (math.prod(given.stride) if given.transposed else 1)
         useful = 2 * math.prod(given.output_shape) * (given.c_in // given.groups) * taps
         assert found.flops * math.prod(grid) >= 0.95 * useful, (given, config, found)
 
 
 # Strategy, blocks and grid of the four kernels that tunedb replaces (design: kernels.md section 1), as far as
-# each names them. Masks where phases would do never won and are not searched: the first has phases instead, the third
+# each names them. Masks where residues would do never won and are not searched: the first has residues instead, the third
 # is valid still.
 REPLACED = {
     "conv1d_transpose": ("kb79", "direct", {"COLS": 1, "BLOCK_N": 1, "num_warps": 4}),

@@ -20,8 +20,8 @@ LONG = {
     "a bias": problem("conv2d", n=2, c=(70, 20), extents=(4, 5), k=3, p=1, bias=1),
     "channels last": problem("conv2d", n=2, c=(70, 20), extents=(4, 5), k=3, p=1, bias=1, **LAST, **HALF),
     "few channels": problem("conv2d", c=(5, 20), extents=(4, 5), k=5, p=2, bias=1, **HALF),
-    "phases": problem("conv_transpose2d", n=2, c=(40, 9), extents=(3, 5), k=4, s=2, p=1, bias=1),
-    "phases without taps": problem("conv_transpose1d", c=(40, 9), extents=(5,), k=2, s=3, bias=1),
+    "residues": problem("conv_transpose2d", n=2, c=(40, 9), extents=(3, 5), k=4, s=2, p=1, bias=1),
+    "residues without taps": problem("conv_transpose1d", c=(40, 9), extents=(5,), k=2, s=3, bias=1),
     "groups": problem("conv1d", n=2, c=(80, 40), extents=(17,), k=3, groups=2, bias=1, **HALF),
     "no bias": problem("conv3d", c=(33, 20), extents=(3, 2, 5), k=(2, 1, 3), **LAST),
 }  # fmt: skip

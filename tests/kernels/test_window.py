@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("triton")
 
 from awkward import AWKWARD
-from tunedb.kernels.shared.geometry import Axis, axes, taps_of_phase
+from tunedb.kernels.shared.geometry import Axis, axes, taps_of_residue
 from tunedb.kernels.shared.window import columns, registers, rows
 
 AXES = sorted({axis for problem in AWKWARD.values() for axis in axes(problem)})
@@ -14,9 +14,9 @@ PLAIN = Axis(3, 1, 1, 1, 1, 1, -1, 1, 0, 1)  # three taps, padding 1
 
 def expected(axis, block):
     """The (tap, input position) pairs of the outputs of a block, from the definition of an axis."""
-    for output in range(block * axis.phases):
-        j, phase = divmod(output, axis.phases)
-        k0, count, start = taps_of_phase(axis, phase)
+    for output in range(block * axis.residues):
+        j, phase = divmod(output, axis.residues)
+        k0, count, start = taps_of_residue(axis, phase)
         yield {(k0 + t * axis.hop, start + j * axis.step + t * axis.reach) for t in range(count)}
 
 

@@ -177,7 +177,7 @@ AWKWARD = {
         **LAST,
         **BRAIN,
     ),
-    "depthwise with too many phases to unroll": problem(
+    "depthwise with too many residues to unroll": problem(
         "conv_transpose2d", c=(2, 2), extents=(2, 3), k=3, s=(9, 8), p=1, groups=2, bias=1
     ),
     "output padding beyond what the kernel reaches": problem(

@@ -138,14 +138,16 @@ def work_from_tile(problem: Problem, signature: Signature) -> Work:
     BLOCK_R x BLOCK_W (or BLOCK_M, BLOCK_T) output positions by BLOCK_N output channels, BLOCK_K of the
     products a step. What has no name is spread evenly over the programs.
     """
-    tile = signature.constexprs
+    # A kernel passes its blocks by themselves, or as the one constexpr CONFIG.
+    config: Any = signature.constexprs.get("CONFIG", ())
+    tile = {**signature.constexprs, **dict(zip(getattr(config, "_fields", ()), config, strict=False))}
     item = ITEM_BYTES[problem.dtype]
     programs = math.prod(signature.grid)
     channels = _size(tile, "BLOCK_N") or 1
     positions = math.prod(_size(tile, name) or 1 for name in ("BLOCK_R", "BLOCK_W", "BLOCK_M", "BLOCK_T"))
     # At least its even share: a program may stream many tiles.
     positions = max(positions, -(-problem.outputs // (programs * channels)))
-    # Useful products of one output; of a strided transposed convolution each phase has its own share of taps.
+    # Useful products of one output; of a strided transposed convolution each residue has its own share of taps.
     depth = max(1, -(-problem.flops // (2 * problem.outputs)))
     if tile.get("PHASE") == "mask":
         depth = problem.c_in // problem.groups * math.prod(problem.kernel)
@@ -162,7 +164,7 @@ def work_from_tile(problem: Problem, signature: Signature) -> Work:
 
 
 def _scatter(problem: Problem, tile: Mapping[str, Any]) -> int:
-    """Return how many bytes a store moves for each that it means: a phase alone fills every s-th element of a row."""
+    """Return how many bytes a store moves for each that it means: a residue alone fills every s-th element of a row."""
     if (
         not problem.transposed
         or problem.layout == "channels_last"
