@@ -93,6 +93,7 @@ def test_what_is_not_run_is_named():
     assert {reason: len(names) for reason, names in found.items()} == {
         "README.md: takes minutes or a GPU": 4,
         "db/README.md: takes minutes or a GPU": 5,
+        "docs/developers/add-a-device.md: takes minutes or a GPU": 1,
         "docs/sweeping.md: needs a GPU": 3,
         "docs/developers/add-a-kernel-family.md: installs a package": 2,
     }
@@ -143,4 +144,4 @@ def test_blocks_that_need_a_gpu_are_few():
     left = [
         block.name for block in PYTHONS if block not in RUN and not block.comment.startswith("excerpt of ")
     ]
-    assert left == ["README.md-1"]
+    assert left == ["README.md-1", "docs/developers/add-a-device.md-3"]

@@ -108,7 +108,7 @@ def test_is_compiled(name):
 @pytest.mark.parametrize("capability", [89, 90])
 @pytest.mark.parametrize(("layer", "swap"), [("kb50", 0), ("kb54", 1)])
 def test_flat_loop_divides_in_32_bits(layer, swap, capability):
-    """With three input channels the flat loop has no 16-bit arithmetic that ptxas would get wrong (kernels/ptx.py)."""
+    """With three input channels the flat loop has no 16-bit arithmetic that ptxas would get wrong (kernels/shared/ptx.py)."""
     module, device = load("implicit_gemm"), DEVICES[capability]
     given = LAYERS[layer].problem("float32", "tf32", FIRST)
     config = module.default(given, device)._replace(LOOP="flat", SWAP=swap)

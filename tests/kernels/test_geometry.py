@@ -112,7 +112,7 @@ def test_unguarded_axes_exist():
     assert geometry.axes(problem("conv_transpose1d", k=3, s=5), masked=True)[2].guard
 
 
-def test_phases_without_taps():
+def test_residues_without_taps():
     """With stride 2 and dilation 2 every other output has no taps, and a kernel shorter than the stride leaves gaps."""
     both = geometry.axes(problem("conv_transpose1d", k=3, s=2, p=1, d=2))[2]
     assert [geometry.taps_of_residue(both, phase)[1] for phase in range(2)] == [0, 3]

@@ -1,6 +1,7 @@
 """The time model: honest bounds and the direction of every effect it claims."""
 
 import types
+from collections import namedtuple
 from typing import NamedTuple
 
 import pytest
@@ -210,12 +211,14 @@ def test_rereads_hit_l2_only_as_far_as_they_fit():
     ],
 )  # fmt: skip
 def test_work_is_read_off_the_conventional_names(fields, constexprs, expected):
-    """Tile, padding, phases and precision are understood from the constexprs of a kernel that says no more."""
+    """Tile, padding, residues and precision are read from the constexprs, or from CONFIG, of a kernel that says no more."""
     given_problem = problem(**fields)
     outputs = given_problem.n * given_problem.c_out
     for extent in given_problem.out_extents:
         outputs *= extent
     assert predict.work_from_tile(given_problem, signature((outputs, 1, 1), **constexprs)) == expected
+    config = namedtuple("Config", constexprs)(**constexprs)  # noqa: PYI024 (its fields are the case's)
+    assert predict.work_from_tile(given_problem, signature((outputs, 1, 1), CONFIG=config)) == expected
 
 
 def test_a_streaming_program_is_given_its_share():
