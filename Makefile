@@ -29,14 +29,14 @@ test: $(VENV)/ready
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 # Compilation for both GPUs, launches, and some kernels in the interpreter: 1 to 2 minutes on two cores.
-# kn2row is compiled only: the interpreter of Triton 3.6 loses the names of a NamedTuple in a constant.
 # A test asserts that the version that runs is TUNEDB_EXPECT_TRITON.
 test-oldest: $(OLDEST)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDEST) TUNEDB_EXPECT_TRITON=$(OLDEST_TRITON) $(BIN)/pytest -q -n $(JOBS) \
-		tests/test_compile.py tests/test_launch.py tests/test_triton_internals.py tests/kernels/test_compile.py \
+		tests/test_compile.py tests/test_launch.py tests/test_triton_internals.py tests/test_triton_tools.py \
+		tests/kernels/test_compile.py \
 		-k "$(OLDEST_CASES)"
 	PYTHONPATH=$(CURDIR)/$(OLDEST) TUNEDB_EXPECT_TRITON=$(OLDEST_TRITON) $(BIN)/pytest -q -n $(JOBS) \
-		tests/kernels/test_conformance.py -k "(primes or short_rows) and not kn2row"
+		tests/kernels/test_conformance.py -k "primes or short_rows"
 
 # The interpreter of Triton 3.6 converts arrays in a way that numpy 2.4 refuses.
 $(OLDEST)/ready: $(VENV)/ready
