@@ -1,15 +1,18 @@
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
+import warnings
 
 import landscape
 import pytest
 
 from tunedb.device import by_slug
-from tunedb.errors import StorageError
+from tunedb.errors import StorageError, TunedbWarning
 from tunedb.record import Measurement, Tried
+from tunedb.store.rows import RowError, from_result, to_result
 from tunedb.tune.journal import STALE_S, History, State, owner, sizes, study_name
 from tunedb.tune.space import Space
 
@@ -159,3 +162,74 @@ def test_sizes_name_what_is_unusual():
     """Stride, padding, dilation, groups and bias appear where they are not the usual ones."""
     problem = landscape.problem("conv2d")._replace(stride_h=5, padding_w=1, dilation_h=2, groups=4, bias=1)
     assert sizes(problem) == "n0-c8-1000-in64x64-k3x3-s5x1-p0x1-d2x1-g4-bias"
+
+
+def _lines(study, *attrs):
+    """A journal as an older tunedb wrote it: Optuna's operations create a study (0) and set its attributes (2)."""
+    make = {"op_code": 0, "worker_id": "w", "study_name": study, "directions": [1]}
+    sets = [
+        {"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {key: value}} for key, value in attrs
+    ]
+    return "".join(json.dumps(line) + "\n" for line in [make, *sets])
+
+
+def test_an_old_journal_is_read(tmp_path, record):
+    """A journal without fields that were added since gives its results with defaults, its trials and its state."""
+    result = to_result(record, TRIED)
+    for field in ("triton", "torch", "cudnn", "driver", "aten_error"):
+        del result["record"][field]
+    result["top"][0][2] = {"status": "ok", "time_us": 12.5}
+    path = tmp_path / "history.journal"
+    facts = {
+        "device": "h200",
+        "provenance": "measured",
+        "result": result,
+        "state": {"name": "done", "trials": 40},
+    }
+    path.write_text(_lines("a", *facts.items()))
+    past = History(str(path)).past("a", {})
+    past.append(Tried("alpha", CONFIG, Measurement("ok", 12.5)), SPACE)
+    assert past.state.answers(40)
+    assert past.tried() == [Tried("alpha", CONFIG, Measurement("ok", 12.5))]
+    (found,) = History(str(path)).results("h200", "measured")
+    read, top = from_result(found)
+    assert read == record._replace(triton="", torch="", cudnn="", driver="", aten_error=None)
+    assert top == [Tried("alpha", CONFIG, Measurement("ok", 12.5)), TRIED[1]]
+
+
+def test_an_unknown_field_is_ignored_with_one_warning(record):
+    """What a newer tunedb says more of a record or a measurement is ignored, and said once however many results have it."""
+    result = to_result(record, TRIED)
+    result["record"]["clock_mhz"] = 1980
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            assert from_result(result) == (record, TRIED)
+    assert [str(one.message) for one in caught if one.category is TunedbWarning] == [
+        "Fields of a newer tunedb in the search history are ignored (Record: clock_mhz): update tunedb."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda result: result["record"]["problem"].update(padding_mode="circular"),
+            "has padding_mode: update tunedb",
+        ),
+        (
+            lambda result: result["record"]["problem"].pop("k_w"),
+            "a Problem of a search history must have k_w",
+        ),
+        (lambda result: result["record"].pop("config"), "a Record of a search history must have config"),
+        (lambda result: result.update(record=1), "must have a record with its problem"),
+        (lambda result: result.pop("top"), "must have a record with its problem"),
+        (lambda result: result.update(top=[1]), "must have a record with its problem"),
+    ],
+)
+def test_a_result_that_cannot_be_used_is_refused(record, spoil, message):
+    """A result that lacks what an answer needs, or is of a problem that this code does not know, is refused by name."""
+    result = to_result(record, TRIED)
+    spoil(result)
+    with pytest.raises(RowError, match=message):
+        from_result(result)

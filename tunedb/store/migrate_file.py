@@ -1,20 +1,23 @@
 """How a file of an older schema version is brought up to date: a copy is migrated, then it takes the file's place."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from tunedb.errors import DatabaseError
 from tunedb.store.schema import migrate, mismatch
 
-__all__ = ["file_identity", "replace_by_migrated"]
+__all__ = ["file_identity", "folder_lock", "replace_by_migrated"]
 
 SUFFIX = ".migrating"  # of the copy, which lies beside the file
 
-# Writers that opened the old file before it was replaced may wait for its lock. A tunedb that checks file_identity after
-# it has the lock opens the new file. One that does not would write into a file without a name: it gets this error.
+# A tunedb that does not know folder_lock may still have the replaced file open. What it wrote there would be lost, so its
+# next record gets this error.
 _STOP_WRITERS = """CREATE TRIGGER replaced BEFORE INSERT ON records BEGIN
     SELECT RAISE(ABORT, 'the file was replaced by one of a newer tunedb: end this program and update it'); END"""
 
@@ -28,14 +31,42 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+@contextlib.contextmanager
+def folder_lock(path: Path, seconds: float, *, exclusive: bool = False) -> Iterator[None]:
+    """Lock a file's folder: shared to begin a transaction on the file, exclusive to replace it.
+
+    A connection to a replaced file must never begin a transaction: SQLite finds the journal by the file's name, so it would
+    take the journal of a writer of the new file for its own, roll it back and delete it. Writers therefore check
+    file_identity and begin under the shared lock. The lock is the system's own and leaves no file; where the file system
+    has none for folders, there is none. Raises sqlite3.OperationalError: where another process holds it for too long.
+    """
+    number = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(number, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise sqlite3.OperationalError("the folder of the database is locked") from None
+                time.sleep(0.01)
+                continue
+            except OSError:
+                pass
+            break
+        yield
+    finally:
+        os.close(number)
+
+
 def replace_by_migrated(connection: sqlite3.Connection, path: Path) -> None:
     """Migrate a copy of a file and put it in the file's place in one step.
 
-    `connection` must hold the file's write lock (BEGIN IMMEDIATE), in journal mode MEMORY: then nobody else writes
-    while the file is copied, and readers can go on. Until the last step the file keeps every byte: a failure or a kill
-    leaves it as it was. A kill may leave the copy, which the next attempt removes. Afterwards the connection holds the
-    replaced file and must be closed; a reader keeps reading the replaced file until it opens the path again.
-    Raises DatabaseError or sqlite3.Error: where the migration fails.
+    The caller must have the exclusive folder_lock, and `connection` the file's write lock (BEGIN IMMEDIATE) in journal
+    mode MEMORY: then nobody else writes while the file is copied, and readers can go on. Until the last step the file
+    keeps every byte: a failure or a kill leaves it as it was. A kill may leave the copy, which the next attempt removes.
+    Afterwards the connection has the replaced file open and must be closed; a reader keeps reading that file until it
+    opens the path again. Raises DatabaseError or sqlite3.Error: where the migration fails.
     """
     place = path.resolve()  # replace the file itself and not a link to it
     copy = place.with_name(place.name + SUFFIX)

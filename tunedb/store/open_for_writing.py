@@ -4,19 +4,20 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from tunedb.errors import DatabaseError
 from tunedb.store.files import user_file
-from tunedb.store.migrate_file import file_identity, replace_by_migrated
+from tunedb.store.migrate_file import file_identity, folder_lock, replace_by_migrated
 from tunedb.store.read import failure
 from tunedb.store.schema import is_new, is_older, migrate, mismatch, version_of
 
 __all__ = ["LOCK_SECONDS", "Opened", "explained", "open_for_writing"]
 
 LOCK_SECONDS = 20.0  # another worker's transaction takes milliseconds, its VACUUM less than a second
-_ATTEMPTS = 5  # how often a file may be replaced while it is being opened
+_ATTEMPTS = 5  # a file is opened again after it was migrated, here or by another process
 
 
 class Opened(NamedTuple):
@@ -40,15 +41,18 @@ def open_for_writing(path: Path) -> Opened:
     if path.is_dir():
         raise DatabaseError(f"a database must be a file, but {path} is a folder: name a file in it.")
     for _ in range(_ATTEMPTS):
-        opened = _connect(path)
-        try:
-            with explained(path):
-                if _prepare(opened, path):
-                    return opened
-        except BaseException:
-            opened.connection.close()
-            raise
-        opened.connection.close()
+        with explained(path):
+            with folder_lock(path, LOCK_SECONDS):
+                opened = _connect(path)
+                try:
+                    if _prepare(opened, path):
+                        return opened
+                except BaseException:
+                    opened.connection.close()
+                    raise
+                opened.connection.close()
+            with folder_lock(path, LOCK_SECONDS, exclusive=True):
+                _migrate(path)
     raise DatabaseError(
         f"a database must stay in its place while it is opened, but {path} was replaced {_ATTEMPTS} times: end what replaces it."
     )
@@ -64,13 +68,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _connect(path: Path) -> Opened:
-    with explained(path):
-        connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
     return Opened(connection, file_identity(path))  # SQLite has made the file if it was missing
 
 
 def _prepare(opened: Opened, path: Path) -> bool:
-    """Check a file and bring it up to date. Return whether it is ready; if not, it was replaced: open the path again."""
+    """Check a file. Return whether it is of the newest version; a new one becomes so, an older one has to be migrated."""
     connection = opened.connection
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -79,31 +82,26 @@ def _prepare(opened: Opened, path: Path) -> bool:
         if check != "ok":
             raise sqlite3.DatabaseError(check.strip().replace("\n", " "))
         _refuse(path, mismatch(connection, for_writing=True))
-        if not _try_to_write(opened, path):
-            return False
+        _try_to_write(connection)
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
         # WAL needs shared memory, which a network share lacks.
         connection.execute("PRAGMA journal_mode = DELETE")
     if not is_new(connection) and is_older(connection):
-        _replace(opened, path)
         return False
-    migrate(connection)  # a new file; it has no rows that could be lost
+    migrate(connection)  # makes the tables of a new file, which has no rows that could be lost
     _refuse(path, mismatch(connection, for_writing=True))
     return True
 
 
-def _replace(opened: Opened, path: Path) -> None:
-    connection = opened.connection
-    # With its journal in memory this connection never writes a journal file, which would lie beside the new file.
-    connection.execute("PRAGMA journal_mode = MEMORY")
-    connection.execute("BEGIN IMMEDIATE")  # waits for other writers, and keeps them waiting
-    try:
-        # If another process has migrated the file in the meantime, the path leads to its file already.
-        if file_identity(path) == opened.identity and is_older(connection):
+def _migrate(path: Path) -> None:
+    with closing(_connect(path).connection) as connection:
+        # With its journal in memory this connection never writes a journal file, which would lie beside the new file.
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        connection.execute("BEGIN IMMEDIATE")  # waits for other writers, and keeps them waiting
+        if not is_new(connection) and is_older(
+            connection
+        ):  # else another process has migrated it in the meantime
             replace_by_migrated(connection, path)
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _refuse(path: Path, why: str) -> None:
@@ -111,15 +109,11 @@ def _refuse(path: Path, why: str) -> None:
         raise DatabaseError(f"{path} cannot be written: {why}.")
 
 
-def _try_to_write(opened: Opened, path: Path) -> bool:
-    """Raise now, and not after an hour's sweep, if the file or its folder is read-only. Return False if it was replaced."""
-    connection = opened.connection
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """Raise now, and not after an hour's sweep, if the file or its folder is read-only."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if file_identity(path) != opened.identity:
-            return False
         connection.execute(f"PRAGMA user_version = {version_of(connection)}")
-        return True
     finally:
         connection.execute("ROLLBACK")
 

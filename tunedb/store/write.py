@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Self
 from sqlite_utils import Database as Writer
 
 from tunedb.device import by_slug
-from tunedb.errors import DatabaseError, DeviceError, KernelError
+from tunedb.errors import DeviceError, KernelError
 from tunedb.kernel import distribution, is_stale, source_hash
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record, Tried
 from tunedb.store.files import reload
-from tunedb.store.migrate_file import file_identity
-from tunedb.store.open_for_writing import explained, open_for_writing
+from tunedb.store.migrate_file import file_identity, folder_lock
+from tunedb.store.open_for_writing import LOCK_SECONDS, explained, open_for_writing
 from tunedb.store.read import Database
 from tunedb.store.rows import (
     RECORD_SELECT,
@@ -69,16 +69,9 @@ class Store:
         if self._written:
             self._written = False
             # May fail while another worker uses the file: that one compacts it when it closes.
-            with contextlib.suppress(sqlite3.Error, DatabaseError):
-                self._begin()
-                self._connection.execute(
-                    "DELETE FROM kernels WHERE id NOT IN (SELECT kernel_id FROM records UNION SELECT kernel_id FROM measurements)"
-                )
-                self._connection.execute(
-                    "DELETE FROM problems WHERE id NOT IN (SELECT problem_id FROM records)"
-                )
-                self._connection.execute("COMMIT")
-                self._connection.execute("VACUUM")
+            with contextlib.suppress(sqlite3.Error, OSError), folder_lock(self.path, LOCK_SECONDS):
+                if file_identity(self.path) == self._identity:
+                    self._compact()
             reload()
         self._connection.close()
 
@@ -178,12 +171,20 @@ class Store:
 
     def _begin(self) -> None:
         """Begin a transaction on the file that is at the path now, also if it has replaced the one that was opened."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        # Checked under the lock: a tunedb that migrates the file replaces it under the same lock.
-        while file_identity(self.path) != self._identity:
+        while True:
+            with folder_lock(self.path, LOCK_SECONDS):
+                if file_identity(self.path) == self._identity:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    return
             self._connection.close()
             self._open()
-            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _compact(self) -> None:
+        self._connection.execute(
+            "DELETE FROM kernels WHERE id NOT IN (SELECT kernel_id FROM records UNION SELECT kernel_id FROM measurements)"
+        )
+        self._connection.execute("DELETE FROM problems WHERE id NOT IN (SELECT problem_id FROM records)")
+        self._connection.execute("VACUUM")
 
     def _write(
         self, problem_id: int, record: Record, top: Sequence[Tried], brought_by: Callable[[str, str], str]
