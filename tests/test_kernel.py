@@ -62,7 +62,7 @@ def installed(monkeypatch):
 
 
 def forget():
-    for function in (names, load, source_hash, module._modules):
+    for function in (names, load, source_hash, module.distribution, module._modules):
         function.cache_clear()
 
 
@@ -102,6 +102,22 @@ def test_kernels_of_others_are_found_by_entry_point(installed):
     with pytest.raises(ModuleNotFoundError):
         load("gamma")
     assert module.is_stale("gamma", "anything")
+
+
+def test_the_distribution_of_a_kernel(installed, tmp_path):
+    """A kernel is traced to the distribution that brings it, with its version; an unknown one to none."""
+    folder = tmp_path / "somebody-1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.2\n")
+    installed(gamma="no.such.module", delta="of.nobody")
+    points = module.metadata.entry_points(group=module.GROUP)
+    points[0] = points[0]._for(metadata.Distribution.at(folder))
+    assert [module.distribution(name) for name in ("gamma", "delta", "unheard-of")] == [
+        "somebody 1.2",
+        "",
+        "",
+    ]
+    assert module.distribution("direct") == f"tunedb {metadata.version('tunedb')}"
 
 
 def test_a_name_that_is_taken_is_left_aside(installed):

@@ -9,6 +9,7 @@ import tunedb.tune.sweep
 from tunedb import cli
 from tunedb.cli import main
 from tunedb.errors import StorageError
+from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
 from tunedb.tune.progress import Summary
 
@@ -190,7 +191,9 @@ def test_unusable_database(run, swept, tmp_path, record):
     sound = path.read_bytes()
     spoiled = {
         "must be a sound SQLite file": b"nonsense" * 999,
-        "must be at most 2, but it is 9: update tunedb": sound[:60] + (9).to_bytes(4, "big") + sound[64:],
+        f"must be at most {VERSION}, but it is 9: update tunedb": sound[:60]
+        + (9).to_bytes(4, "big")
+        + sound[64:],
         "another program made it": sound[:68] + b"none" + sound[72:],
     }
     for message, data in spoiled.items():

@@ -40,7 +40,11 @@ def folder_lock(path: Path, seconds: float, *, exclusive: bool = False) -> Itera
     file_identity and begin under the shared lock. The lock is the system's own and leaves no file; where the file system
     has none for folders, there is none. Raises sqlite3.OperationalError: where another process holds it for too long.
     """
-    number = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        number = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError:  # what uses the file next says what is wrong with the folder
+        yield
+        return
     try:
         until = time.monotonic() + seconds
         while True:
