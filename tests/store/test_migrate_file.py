@@ -106,6 +106,7 @@ def test_a_failure_leaves_the_old_file(old, monkeypatch, step):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tunedb.store import migrate_file
 from tunedb.store.write import Store
 
 real = getattr(migrate_file, sys.argv[2])
