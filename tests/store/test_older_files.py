@@ -136,3 +136,16 @@ def test_a_damaged_older_file_is_refused(old, record):
             store.merge(old)
     assert list(everything(old.with_name("a.sqlite"))[0]) == [record]
     assert old.read_bytes() == data
+
+
+@pytest.mark.parametrize("kept", sorted(VERSION1.parent.glob("version*.sqlite")), ids=lambda path: path.stem)
+def test_every_version_that_was_kept(tmp_path, kept):
+    """The file of each older version is read, merged from and migrated, with the same rows each time."""
+    path = Path(shutil.copy(kept, tmp_path / "old.sqlite"))
+    before = everything(path, immutable=True)
+    assert version(path) == int(kept.stem.removeprefix("version")) < VERSION
+    assert len(before[0]) >= KEPT["records"]
+    with Store(tmp_path / "merged.sqlite") as store:
+        store.merge(path)
+    Store(path).close()
+    assert everything(tmp_path / "merged.sqlite") == everything(path) == before
