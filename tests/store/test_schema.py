@@ -121,7 +121,7 @@ def test_file_is_recognised_by_its_header(tmp_path):
             f"from 1 to {VERSION}, but it is 0",
             f"from 1 to {VERSION}, but it is 0",
         ),
-        (["PRAGMA user_version = 1"], "its table kernels", "its table kernels"),
+        (["PRAGMA user_version = 1"], "must be declared as tunedb", "must be declared as tunedb"),
     ],
 )
 def test_mismatch(connection, statements, reading, writing):
