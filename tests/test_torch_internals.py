@@ -31,7 +31,7 @@ def planned(monkeypatch):
         return Plan(lambda *_: runs.append(1) or torch.zeros(1), 0, "a test's", sizes)
 
     monkeypatch.setattr(ops, "_plans", {})
-    monkeypatch.setattr(plans, "made", made)
+    monkeypatch.setattr(plans, "make_plan", made)
     monkeypatch.setattr(ops, "_device_index", None)
     return runs
 
@@ -126,7 +126,7 @@ with warnings.catch_warnings(record=True) as given:
     from tunedb.dispatch import plans
     assert not given, "an import must not warn"
     ran = []
-    plans.made = lambda op, x, weight, bias, *sizes: plans.Plan(
+    plans.make_plan = lambda op, x, weight, bias, *sizes: plans.Plan(
         lambda *_: ran.append(1) or torch.zeros(1), 0, "", sizes)
     ops._device_index = None
     x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
