@@ -50,7 +50,9 @@ def test_tests_mirror_what_they_test():
 def test_nothing_names_an_old_place():
     """No text sends a reader to a module that has moved: every `tunedb/x.py`, `kernels/x.py` and `scripts/x.py` exists."""
     texts = [
-        *(path for path in FILES if path.name not in {"test_house.py", "test_carry.py"}),  # these make names up
+        *(
+            path for path in FILES if path.name not in {"test_house.py", "test_carry.py"}
+        ),  # these make names up
         ROOT / "README.md",
         *(ROOT / "docs").rglob("*.md"),
         ROOT / "db" / "README.md",

@@ -20,6 +20,7 @@ from tunedb.dispatch import lookup
 from tunedb.kernel import config_from_json, is_stale, load, names, source_hash
 from tunedb.store import files
 from tunedb.store.read import Database
+from tunedb.tune.settings import Settings
 from tunedb.tune.space import searched
 from tunedb.tune.sweep import sweep
 from tunedb.tune.workers import Parts
@@ -61,16 +62,16 @@ def installed(tmp_path_factory):
 def swept(installed, tmp_path_factory):
     """The database of a sweep of four trials for a GPU that is not here: each is compiled for it in earnest."""
     folder = tmp_path_factory.mktemp("swept")
-    summary = sweep(
-        [PROBLEM],
-        device=DEVICE,
-        provenance="predicted",
-        trials=4,
-        storage=str(folder / "history.log"),
-        db=folder / "naive.sqlite",
+    settings = Settings(
+        DEVICE,
+        "predicted",
+        4,
+        str(folder / "history.log"),
+        folder / "naive.sqlite",
         workers=1,
         parts=Parts(kernels="only_naive"),
     )
+    summary = sweep([PROBLEM], settings)
     assert summary.complete, summary
     return folder / "naive.sqlite"
 

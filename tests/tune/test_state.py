@@ -156,19 +156,19 @@ def test_results_of_other_devices_are_no_hints(tmp_path):
 
 def test_a_result_that_cannot_be_used_is_searched_again(tmp_path):
     """A done problem whose result lacks its config is handed out again, gives no hints, and the sweep says so."""
-    with ledger(tmp_path) as book:
-        book.take()
-        book.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
+    with opened(tmp_path) as state:
+        state.take()
+        state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
     (study,) = [study for study in History(str(tmp_path / "history"))._storage.get_all_studies() if "result" in study.user_attrs]  # fmt: skip
     broken = study.user_attrs["result"]
     del broken["record"]["config"]
     History(str(tmp_path / "history")).past(study.study_name, {}).finish("done", trials=40, result=broken)
     progress = Recorder()
-    with ledger(tmp_path, progress=progress) as book:
-        first = book.take()
+    with opened(tmp_path, progress=progress) as state:
+        first = state.take()
         assert (first.problem, first.hints) == (LARGE, [])
-        book.finish(0, final(LARGE, (OTHER, 10.0, 0.1)))
-        assert book.take().problem == SMALL
+        state.finish(0, final(LARGE, (OTHER, 10.0, 0.1)))
+        assert state.take().problem == SMALL
     assert any(
         "give no hints: a Record of a search history must have config" in note for note in progress.notes
     )
