@@ -44,7 +44,7 @@ class Row(NamedTuple):
     d: Any  # input indices, which may lie outside
     h: Any
     w: Any
-    mask: Any  # that of the rest: the tile exists, and with few = 0 the input has that w
+    mask: Any  # whether the tile exists and, unless SHAPE.few, w lies inside; load_row checks d and h
 
 
 @gluon.jit

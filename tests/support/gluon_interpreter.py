@@ -164,7 +164,7 @@ def _advance(before, after):
 
 
 def warpgroup_mma(one, other, total, is_async=False):
-    # The interpreter holds bfloat16 as integers: their bits.
+    # The interpreter keeps a bfloat16 as the integer of its bits.
     one, other = one.operand(0).to(tl.float32), other.operand(1).to(tl.float32)
     _Allocation.products.begun()
     return tl.dot(one, other, total, input_precision="tf32")
@@ -252,7 +252,7 @@ def imported(kernel):
     sys.modules |= stand_ins
     try:
         module = importlib.import_module(kernel)
-        module.tl = tl  # the interpreter looks for a global of this value
+        module.tl = tl  # the interpreter patches the module that it finds among a function's globals
         return module
     finally:
         for name, module in own.items():
