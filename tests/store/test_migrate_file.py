@@ -2,50 +2,19 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from older_files import everything, names, version
 
 from tunedb.errors import DatabaseError
 from tunedb.store import migrate_file, open_for_writing
 from tunedb.store.read import Database
 from tunedb.store.schema import VERSION, definitions
 from tunedb.store.write import Store
-
-VERSION1 = Path(__file__).parent / "data" / "version1.sqlite"
-
-
-@pytest.fixture
-def old(tmp_path):
-    """A copy of the file of version 1."""
-    return Path(shutil.copy(VERSION1, tmp_path / "old.sqlite"))
-
-
-def version(path):
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
-    finally:
-        connection.close()
-
-
-def everything(path, *, immutable=False):
-    file = Database(path, immutable=immutable)
-    try:
-        records = {record: tuple(file.top(record.problem, record.device)) for record in file.records()}
-        return records, file.devices(), sorted(file.suites())
-    finally:
-        file.close()
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
 
 # What the file of version 1 holds, as the code that wrote it read it.
 KEPT = {"records": 3, "candidates": [0, 1, 2], "devices": {"4090", "h200"}, "layers": ["kb57", "kb81"]}

@@ -1,11 +1,11 @@
 """Files of older schema versions: they are read, and merged from, as they are."""
 
 import shutil
-import sqlite3
 import warnings
 from pathlib import Path
 
 import pytest
+from older_files import VERSION1, everything, names, version
 
 from tunedb.device import by_slug
 from tunedb.dispatch.lookup import answer
@@ -15,36 +15,6 @@ from tunedb.store.read import Database
 from tunedb.store.rows import RECORD_SELECT
 from tunedb.store.schema import VERSION
 from tunedb.store.write import Merged, Store
-
-VERSION1 = Path(__file__).parent / "data" / "version1.sqlite"
-
-
-@pytest.fixture
-def old(tmp_path):
-    """A copy of the file of version 1."""
-    return Path(shutil.copy(VERSION1, tmp_path / "old.sqlite"))
-
-
-def version(path):
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
-    finally:
-        connection.close()
-
-
-def everything(path, *, immutable=False):
-    file = Database(path, immutable=immutable)
-    try:
-        records = {record: tuple(file.top(record.problem, record.device)) for record in file.records()}
-        return records, file.devices(), sorted(file.suites())
-    finally:
-        file.close()
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
 
 # What the file of version 1 holds, as the code that wrote it read it.
 KEPT = {"records": 3, "candidates": [0, 1, 2], "devices": {"4090", "h200"}, "layers": ["kb57", "kb81"]}
