@@ -129,7 +129,7 @@ def described(tree: Path, jobs: Sequence[str], arguments: Any, cache: Path) -> d
     known: dict[str, Any] = json.loads(kept.read_text()) if kept and kept.exists() else {}
     todo = [job for job in jobs if job not in known]
     environment = {
-        **os.environ, "PYTHONPATH": str(tree), "TRITON_CACHE_DIR": str(cache),
+        **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH")))), "TRITON_CACHE_DIR": str(cache),
         "TRITON_DISABLE_LINE_INFO": "1",  # lines and file names are in the PTX otherwise
     }  # fmt: skip
     environment.pop("TRITON_INTERPRET", None)
