@@ -137,6 +137,20 @@ def test_a_kernel_that_breaks_the_protocol_is_refused(installed):
         load("gamma")
 
 
+@pytest.mark.parametrize("source", ["raise RuntimeError('no')", "def broken(:", "x = '\x00'"])
+def test_a_kernel_whose_code_fails_is_refused(installed, tmp_path, monkeypatch, source):
+    """Code of another distribution that fails when it is imported gives a KernelError, and its records are stale."""
+    (tmp_path / "somebodys_kernel.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "somebodys_kernel", raising=False)
+    installed(gamma="somebodys_kernel")
+    with pytest.raises(
+        KernelError, match=r"a kernel must be importable, but gamma gave \w+: .*uninstall its distribution"
+    ):
+        load("gamma")
+    assert module.is_stale("gamma", "anything")
+
+
 @pytest.mark.parametrize(
     "name", ["geometry", "shared", "os", "../errors", "tunedb.errors", "", "aten\n", "Aten", "__init__"]
 )

@@ -89,7 +89,7 @@ class Kernel(Protocol):
     # Optional:
     # `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
     # `work(problem, config) -> Work`: without it the time model reads the tile off the signature's constexprs, which is rougher.
-    # `UNRANKED_ON: tuple[int, ...]`: compute capabilities whose code the time model holds for too fast.
+    # `UNRANKED_ON: tuple[int, ...]`: compute capabilities for which the time model predicts too short times.
     # `UNPREDICTED: dict[str, int | str]`: fields that the time model cannot judge, with the value that a search without a GPU
     # holds them to.
 
@@ -114,10 +114,17 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> Kernel:
     """Import a kernel.
 
-    Raises KernelError: where no kernel has that name, or where it breaks the protocol. Raises ImportError: where
-    something that it needs is missing, such as Triton.
+    Raises KernelError: where no kernel has that name, where its code fails, or where it breaks the protocol. Raises
+    ImportError: where something that it needs is missing, such as Triton.
     """
-    module = importlib.import_module(_module(name))
+    try:
+        module = importlib.import_module(_module(name))
+    except (ImportError, KernelError):
+        raise
+    except Exception as error:  # code of another distribution: it must not end an inference
+        raise KernelError(
+            f"a kernel must be importable, but {name} gave {type(error).__name__}: {error}: mend it or uninstall its distribution."
+        ) from error
     if missing := [part for part in PROTOCOL if not hasattr(module, part)]:
         raise KernelError(
             f"a kernel must define {', '.join(PROTOCOL)}, but {module.__name__} lacks {', '.join(missing)}: "
@@ -154,7 +161,13 @@ def is_stale(name: str, code: str) -> bool:
     """Return whether a hash is not that of the kernel's code, because that changed or is not installed."""
     try:
         return source_hash(name) != code
-    except (KernelError, ImportError):
+    except (
+        KernelError,
+        ImportError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ):  # the last three: a source that cannot be read
         return True
 
 
