@@ -12,16 +12,14 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
-from awkward import problem  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.backends.nvidia.driver import CudaLauncher as RealLauncher  # noqa: E402
-from tunedb.kernels.shared.split_sum import split_sum_signature  # noqa: E402
+from triton_cases import only_warning, signature, twice  # noqa: E402
 
 from tunedb import compile as compile_  # noqa: E402
 from tunedb import device, launch, triton_internals  # noqa: E402
 from tunedb.device import by_slug  # noqa: E402
-from tunedb.errors import DeviceError, TunedbError, TunedbWarning  # noqa: E402
-from tunedb.kernel import load  # noqa: E402
+from tunedb.errors import DeviceError, TunedbError  # noqa: E402
 from tunedb.launch import launcher  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -34,20 +32,6 @@ INDEX = 7  # of a GPU that no other test uses: jitted functions remember what GP
 def nothing_said(monkeypatch):
     """Each test starts with no warning given."""
     monkeypatch.setattr(triton_internals, "_said", set())
-
-
-def only_warning(given):
-    """Return the text of the one warning that was given."""
-    assert [one.category for one in given] == [TunedbWarning], [str(one.message) for one in given]
-    return str(given[0].message)
-
-
-def twice(call):
-    """Call twice and return the answers and the one warning."""
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        answers = call(), call()
-    return answers, only_warning(given)
 
 
 def test_the_bound_is_that_of_pip():
@@ -133,19 +117,6 @@ def gpu(monkeypatch):
     monkeypatch.setattr(launch, "_handles", {})
     launch._unspecialized.cache_clear()
     return found
-
-
-def signature(kind="triton", n=1):
-    """A launch of a kernel: one has extents of 1, one is written in Gluon, one has no weight."""
-    if kind == "gluon":
-        asked = problem("conv2d", n=n, c=(32, 64), extents=(1, 40), k=(1, 3), p=(0, 1), layout="channels_first", dtype="float16", precision="ieee", bias=1)  # fmt: skip
-        module = load("shared_rows")
-        return module.signature(asked, module.default(asked, by_slug("h200")))
-    asked = problem("conv2d", n=n, c=(16, 16), extents=(1, 24), k=(1, 3), bias=1)
-    if kind == "no weight":
-        return split_sum_signature(asked, 2)
-    module = load("implicit_gemm")
-    return module.signature(asked, module.default(asked, by_slug("h200")))
 
 
 TENSORS = [torch.zeros(64) for _ in range(4)]  # x, weight, bias, out
