@@ -27,7 +27,11 @@ _COUNTS = {"n": 0, "c_in": 1, "c_out": 1, "groups": 1}
 
 
 class Entry(NamedTuple):
-    """One convolution of a suite, in any dtype, precision and layout. Sizes have the operation's own rank."""
+    """One convolution of a suite. Sizes have the operation's own rank.
+
+    An entry of a captured suite says in which dtype, precision and layout a model asks for it, how often in one forward
+    pass, and by which modules. Elsewhere `dtype`, `precision` and `layout` are None: it stands for all of them.
+    """
 
     id: str
     line: int  # where it begins in its file
@@ -43,11 +47,27 @@ class Entry(NamedTuple):
     dilation: tuple[int, ...]
     groups: int
     bias: bool
+    dtype: str | None = None
+    precision: str | None = None
+    layout: str | None = None
+    calls: int = 1
+    modules: tuple[str, ...] = ()
+
+    @property
+    def captured(self) -> bool:
+        """Whether it says itself in which dtype, precision and layout it is asked for."""
+        return self.dtype is not None
 
     def problem(
-        self, dtype: str = "float32", precision: str = "ieee", layout: str = "channels_first"
+        self, dtype: str | None = None, precision: str | None = None, layout: str | None = None
     ) -> Problem:
-        """Return it as a problem; missing dimensions come first."""
+        """Return it as a problem; missing dimensions come first.
+
+        What is not given is the entry's own, or float32, ieee and channels_first.
+        """
+        dtype = dtype or self.dtype or "float32"
+        precision = precision or self.precision or "ieee"
+        layout = layout or self.layout or "channels_first"
         lead = 3 - len(self.kernel)
         ones, zeros = (1,) * lead, (0,) * lead
         return Problem(
