@@ -86,10 +86,15 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
     record = found.record
     if record is None or found.tier in _REASONS:
         return Explanation(problem, device, found, None, "", None, floor)
+    how = (
+        record.provenance
+        if record.problem.dtype == problem.dtype
+        else f"{record.provenance} in {record.problem.dtype}"
+    )
     if found.tier == "exact":
-        return Explanation(problem, device, found, record.time_us, record.provenance, record.aten_us, floor)
+        return Explanation(problem, device, found, record.time_us, how, record.aten_us, floor)
     share = work(problem) / work(record.problem)
-    how = f"{record.provenance} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
+    how = f"{how} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
     return Explanation(problem, device, found, max(floor, share * record.time_us), how, None, floor)
 
 

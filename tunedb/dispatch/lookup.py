@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tunedb.describe import micros
 from tunedb.device import CATALOGUE, Device, gpu_of
+from tunedb.dispatch.reasons import times, why_near
 from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_layers, between_neighbours, difference, kind
 from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
@@ -48,8 +48,30 @@ def answer(problem: Problem, device: Device) -> Answer:
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
     A predicted record does not know torch's time: where torch won the same problem when it was measured on another
     device, torch answers.
+    A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
+    and config, compiled for bfloat16, do the same work in the same time.
     Raises nothing for what files hold: at most one TunedbWarning a file.
     """
+    found = _answer(problem, device)
+    if problem.dtype != "bfloat16" or found.tier == "exact":
+        return found
+    twin = _twin(problem, device)
+    return found if twin is None or TIERS.index(found.tier) <= TIERS.index(twin.tier) else twin
+
+
+def _twin(problem: Problem, device: Device) -> Answer | None:
+    """Return what answers the same problem in float16, or None where it rests on no record or is not valid in bfloat16."""
+    found = _answer(problem._replace(dtype="float16"), device)
+    if found.record is None:
+        return None
+    if found.config is not None:
+        kernel = load(found.kernel)
+        if problem.op not in kernel.OPS or kernel.valid(problem, found.config, device):
+            return None
+    return found._replace(reason=f"float16's answer, compiled for bfloat16: {found.reason}")
+
+
+def _answer(problem: Problem, device: Device) -> Answer:
     own = opened(device.slug)
     notes: list[str] = []
     found = _exact(problem, device, own, notes) or _near(problem, device, own)
@@ -81,7 +103,7 @@ def _exact(problem: Problem, device: Device, files: list[Database], notes: list[
     if not usable:
         return None
     best = min(usable, key=lambda found: PROVENANCES.index(found.record.provenance))
-    reason = f"{best.record.provenance} on {device.slug} for exactly this problem: {_times(best.record)}."
+    reason = f"{best.record.provenance} on {device.slug} for exactly this problem: {times(best.record)}."
     return Answer("exact", best.record.kernel, best.config, best.record, reason)
 
 
@@ -98,12 +120,12 @@ def _near(problem: Problem, device: Device, files: list[Database]) -> Answer | N
                 found.record.kernel,
                 found.config,
                 found.record,
-                _why_near(problem, found.record, device),
+                why_near(problem, found.record, device),
             )
         stale = stale or found
     if stale is None:
         return None
-    reason = f"{_why_near(problem, stale.record, device)} It is stale: its kernel has changed, so its config is a hint and untimed for this code."
+    reason = f"{why_near(problem, stale.record, device)} It is stale: its kernel has changed, so its config is a hint and untimed for this code."
     return Answer("near", stale.record.kernel, stale.config, stale.record, reason)
 
 
@@ -126,7 +148,7 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
                 found.record.kernel,
                 found.config,
                 found.record,
-                _why_near(problem, found.record, device),
+                why_near(problem, found.record, device),
             )
     return None
 
@@ -168,7 +190,7 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
             "aten",
             None,
             record,
-            f"{which} ({_times(record)}): too little to run another kernel untimed.",
+            f"{which} ({times(record)}): too little to run another kernel untimed.",
         )
     return None
 
@@ -179,13 +201,13 @@ def _default_of(
     """Return the neighbour's config: it fits similar sizes better than the kernel's default (docs/experiments.md, sixth round)."""
     found = _use(record, problem, device, file)
     if found is not None:
-        reason = f"{which} ({_times(record)}), so its config answers, untimed for this problem."
+        reason = f"{which} ({times(record)}), so its config answers, untimed for this problem."
         return Answer("default", record.kernel, found.config, record, reason)
     kernel = _kernel(record.kernel)
     config = None if kernel is None or problem.op not in kernel.OPS else kernel.default(problem, device)
     if kernel is None or config is None or kernel.valid(problem, config, device):
         return None
-    reason = f"{which} ({_times(record)}), so its default config answers, untimed for this problem."
+    reason = f"{which} ({times(record)}), so its default config answers, untimed for this problem."
     return Answer("default", record.kernel, config, record, reason)
 
 
@@ -265,25 +287,3 @@ def _kernel(name: str) -> Kernel | None:
         return load(name)
     except (ImportError, KernelError):
         return None
-
-
-def _why_near(problem: Problem, record: Record, device: Device) -> str:
-    far = between_layers(problem, record.problem)
-    differs = ", ".join(difference(problem, record.problem))
-    what = (
-        f"the nearest usable record of this layer has {differs} ({far:.2f} doublings away, limit {LAYER_LIMIT:g})"
-        if differs
-        else "this problem is known"
-    )
-    where = record.device if record.device == device.slug else f"another device, {record.device}"
-    borrowed = (
-        "so torch's own kernel is taken"
-        if record.kernel == "aten"
-        else "its config is valid here, but untimed"
-    )
-    return f"{what}, {record.provenance} on {where}: {_times(record)} there; {borrowed}."
-
-
-def _times(record: Record) -> str:
-    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {micros(record.aten_us)}"
-    return f"{record.kernel} {micros(record.time_us)}{aten}"

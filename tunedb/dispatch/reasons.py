@@ -1,0 +1,31 @@
+"""Why a record answers, in words."""
+
+from tunedb.describe import micros
+from tunedb.device import Device
+from tunedb.distance import LAYER_LIMIT, between_layers, difference
+from tunedb.problem import Problem
+from tunedb.record import Record
+
+__all__ = ["times", "why_near"]
+
+
+def why_near(problem: Problem, record: Record, device: Device) -> str:
+    far = between_layers(problem, record.problem)
+    differs = ", ".join(difference(problem, record.problem))
+    what = (
+        f"the nearest usable record of this layer has {differs} ({far:.2f} doublings away, limit {LAYER_LIMIT:g})"
+        if differs
+        else "this problem is known"
+    )
+    where = record.device if record.device == device.slug else f"another device, {record.device}"
+    borrowed = (
+        "so torch's own kernel is taken"
+        if record.kernel == "aten"
+        else "its config is valid here, but untimed"
+    )
+    return f"{what}, {record.provenance} on {where}: {times(record)} there; {borrowed}."
+
+
+def times(record: Record) -> str:
+    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {micros(record.aten_us)}"
+    return f"{record.kernel} {micros(record.time_us)}{aten}"
