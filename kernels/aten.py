@@ -40,9 +40,9 @@ def signature(problem: Problem, config: Config) -> Signature | None:
 
 def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
     del config, launcher
-    from torch.nn import functional
+    from tunedb.torch_internals import CONVOLUTIONS
 
-    function = getattr(functional, problem.op)
+    function = CONVOLUTIONS[problem.op]
     sizes = problem.torch_sizes
 
     def run(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor | None" = None) -> "Tensor":

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 import tunedb
 from tunedb.device import current, floor_us
+from tunedb.dispatch.calls import _plans
 from tunedb.dispatch.normalise import normalised
 from tunedb.kernel import config_to_json, load, source_hash
-from tunedb.ops import _plans
 from tunedb.record import Record
 from tunedb.store import files
 from tunedb.store.write import Store

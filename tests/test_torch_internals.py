@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tunedb import launch, ops, torch_internals
 from tunedb import weight_cache as cache
-from tunedb.dispatch import normalise, plans
+from tunedb.dispatch import calls, normalise, plans
 from tunedb.dispatch.plans import Plan
 from tunedb.errors import TunedbWarning
 
@@ -30,9 +30,10 @@ def planned(monkeypatch):
     def made(_op, _x, _weight, _bias, *sizes):
         return Plan(lambda *_: runs.append(1) or torch.zeros(1), 0, "a test's", sizes)
 
-    monkeypatch.setattr(ops, "_plans", {})
+    monkeypatch.setattr(calls, "_plans", {})
+    monkeypatch.setattr(calls, "_memos", {})
     monkeypatch.setattr(plans, "make_plan", made)
-    monkeypatch.setattr(ops, "_device_index", None)
+    monkeypatch.setattr(calls, "_device_index", None)
     return runs
 
 
@@ -70,7 +71,7 @@ def without(monkeypatch, path, find):
 )
 def test_a_guard_that_nobody_can_evaluate(monkeypatch, planned, guard, path, find):
     """Where torch does not say whether a transform or a mode is active, torch's own operation answers every call."""
-    monkeypatch.setattr(ops, guard, without(monkeypatch, path, find))
+    monkeypatch.setattr(calls, guard, without(monkeypatch, path, find))
     for answer in twice(lambda: ops.conv1d(X, WEIGHT), path.rpartition(".")[2]):
         assert torch.equal(answer, functional.conv1d(X, WEIGHT))
     assert not planned
@@ -80,7 +81,7 @@ def test_a_guard_that_nobody_can_evaluate(monkeypatch, planned, guard, path, fin
 def test_a_guard_of_another_kind_is_not_used(monkeypatch, planned, wrong):
     """A function of the known name that raises, or takes other arguments, is taken for missing."""
     monkeypatch.setattr(torch._C, "_len_torch_dispatch_stack", wrong)
-    monkeypatch.setattr(ops, "dispatch_modes", torch_internals._find_dispatch_modes())
+    monkeypatch.setattr(calls, "dispatch_modes", torch_internals._find_dispatch_modes())
     for answer in twice(lambda: ops.conv1d(X, WEIGHT), "_len_torch_dispatch_stack"):
         assert torch.equal(answer, functional.conv1d(X, WEIGHT))
 
@@ -88,7 +89,7 @@ def test_a_guard_of_another_kind_is_not_used(monkeypatch, planned, wrong):
 def test_tracing_by_public_api(monkeypatch, planned):
     """Without _get_tracing_state, torch.jit.is_tracing keeps plans out of a trace and lets them run outside of one."""
     found = without(monkeypatch, "_get_tracing_state", torch_internals._find_tracing_state)
-    monkeypatch.setattr(ops, "tracing_state", found)
+    monkeypatch.setattr(calls, "tracing_state", found)
     assert [len(answer) for answer in twice(lambda: ops.conv1d(X, WEIGHT), "_get_tracing_state")] == [1, 1]
     assert len(planned) == 2
     monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
@@ -99,7 +100,7 @@ def test_tracing_by_public_api(monkeypatch, planned):
 def test_tracing_that_nobody_can_tell(monkeypatch, planned):
     """Without torch.jit.is_tracing too, torch's own operation answers."""
     found = without(monkeypatch, "_get_tracing_state", torch_internals._find_tracing_state)
-    monkeypatch.setattr(ops, "tracing_state", found)
+    monkeypatch.setattr(calls, "tracing_state", found)
     monkeypatch.delattr(torch.jit, "is_tracing")
     for answer in twice(lambda: ops.conv1d(X, WEIGHT), "_get_tracing_state"):
         assert torch.equal(answer, functional.conv1d(X, WEIGHT))
@@ -123,12 +124,13 @@ with warnings.catch_warnings(record=True) as given:
     warnings.simplefilter("always")
     import tunedb
     from tunedb import ops
+    from tunedb.dispatch import calls
     from tunedb.dispatch import plans
     assert not given, "an import must not warn"
     ran = []
     plans.make_plan = lambda op, x, weight, bias, *sizes: plans.Plan(
         lambda *_: ran.append(1) or torch.zeros(1), 0, "", sizes)
-    ops._device_index = None
+    calls._device_index = None
     x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
     tunedb.conv1d(x, weight), tunedb.conv1d(x, weight)
     assert len(ran) == 2, "outside a level plans run"

@@ -19,16 +19,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "CONVOLUTIONS",
     "conv_precision",
     "current_device",
     "dispatch_modes",
     "fast_cuda_empty",
     "forward_state",
     "functorch_layer",
+    "mark_constant",
     "raw_stream",
     "tracing_state",
     "versions_are_counted",
 ]
+
+# Torch's own six functions as they were when tunedb was imported: a user may put tunedb's in their place.
+CONVOLUTIONS: dict[str, Callable[..., "Tensor"]] = {
+    name: getattr(torch.nn.functional, name)
+    for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+}
 
 TORCH_ANSWERS = "Every call goes to torch's own operation"
 
@@ -180,6 +188,16 @@ def _find_conv_precision() -> Callable[[str, str], str]:
         return str(finer)
 
     return public
+
+
+def mark_constant(function: Any) -> Any:
+    """Let Dynamo call a function while it traces and take its result for a constant.
+
+    torch.compiler.assume_constant_result sets the same mark, but imports all of Dynamo, which takes seconds. Where torch
+    reads no such mark, Dynamo inlines the function, or says in its own words that it cannot.
+    """
+    function._dynamo_marked_constant = True
+    return function
 
 
 # The layer of functorch (vmap, grad, jvp) that is active, or None.

@@ -321,9 +321,11 @@ def test_float16_is_not_answered_by_bfloat16(shelf, record):
 def test_bfloat16_refuses_a_config_that_is_not_valid_for_it(shelf, record, fake_kernel, monkeypatch):
     """A config that float16 can run and bfloat16 cannot is left."""
     shelf.put(near(record, dtype="float16", precision="ieee"), ship="h200")
-    monkeypatch.setattr(
-        fake_kernel, "valid", lambda problem, config, device: "no" if problem.dtype == "bfloat16" else ""
-    )
+
+    def valid(problem, config, device):
+        return "no" if problem.dtype == "bfloat16" else ""
+
+    monkeypatch.setattr(fake_kernel, "valid", valid)
     assert (
         answer(record.problem._replace(dtype="bfloat16", precision="ieee"), H200).reason
         == "no record on h200 or elsewhere is near enough, so torch's own kernel answers."

@@ -6,8 +6,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 import tunedb
-from tunedb import ops
-from tunedb.dispatch import plans
+from tunedb.dispatch import calls, plans
 from tunedb.dispatch.plans import Plan
 from tunedb.problem import is_transposed, rank
 
@@ -38,9 +37,10 @@ class Planner:
 @pytest.fixture
 def planner(monkeypatch):
     found = Planner()
-    monkeypatch.setattr(ops, "_plans", {})
+    monkeypatch.setattr(calls, "_plans", {})
+    monkeypatch.setattr(calls, "_memos", {})
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
-    monkeypatch.setattr(ops, "_device_index", None)
+    monkeypatch.setattr(calls, "_device_index", None)
     return found
 
 
@@ -99,11 +99,11 @@ def test_precision_is_part_of_the_signature(planner):
 
 def test_plans_are_bounded(planner, monkeypatch):
     """A service that sees a new length in every call does not keep a plan for each for ever."""
-    monkeypatch.setattr(ops, "PLANS_LIMIT", 4)
+    monkeypatch.setattr(calls, "LIMIT", 4)
     _, weight, _ = tensors("conv1d")
     for length in range(5, 25):
         tunedb.conv1d(torch.zeros(1, 4, length), weight)
-    assert len(ops._plans) <= 4
+    assert len(calls._plans) <= 4
     assert planner.ran == 20
 
 
@@ -179,11 +179,11 @@ def test_other_gpus(planner, monkeypatch):
             entered.append("left")
 
     monkeypatch.setattr(torch.cuda, "device", Guard)
-    monkeypatch.setattr(ops, "_device_index", lambda: 3)
+    monkeypatch.setattr(calls, "_device_index", lambda: 3)
     x, weight, _ = tensors("conv1d")
     tunedb.conv1d(x, weight)
     assert entered == [0, "left"]
-    monkeypatch.setattr(ops, "_device_index", lambda: 0)
+    monkeypatch.setattr(calls, "_device_index", lambda: 0)
     tunedb.conv1d(x, weight)
     assert entered == [0, "left"]
 

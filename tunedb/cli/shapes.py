@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from tunedb.arguments import AXIS_SIZES
 from tunedb.errors import ProblemError
@@ -44,7 +45,7 @@ def entry_from_shapes(
         rule, channels, c_out = "the second size of w times groups", second * groups, first
     if channels != c_in:
         raise ProblemError(f"{rule} must be the channels of x, but got x {x}, w {w}, groups {groups}.")
-    lists = {
+    lists: dict[str, Any] = {
         name: _per_axis(name, options.get(name, str(default)), axes) for name, default in AXIS_SIZES.items()
     }
     entry = Entry(

@@ -10,10 +10,10 @@ from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
-from tunedb.store.files import databases, opened, opened_elsewhere, read_or_default, reload
+from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, read_or_default, reload
 from tunedb.store.read import Database
 
-__all__ = ["TIERS", "Answer", "answer", "databases", "reload"]
+__all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there

@@ -10,7 +10,7 @@ from tunedb.torch_internals import conv_precision
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Call", "allow_tf32", "is_channels_last", "normalised"]
+__all__ = ["Call", "allow_tf32", "is_channels_last", "named_padding", "normalised", "per_axis"]
 
 Size = int | Sequence[int]
 
@@ -50,14 +50,14 @@ def normalised(
     if (not batched and x.dim() != axes + 1) or weight.dim() != axes + 2:
         return f"a {op} takes an input of {axes + 1} or {axes + 2} dimensions and a weight of {axes + 2}"
     sizes = {"stride": stride, "output_padding": output_padding, "dilation": dilation}
-    lists = {name: _per_axis(size, axes) for name, size in sizes.items()}
+    lists = {name: per_axis(size, axes) for name, size in sizes.items()}
     dil = lists["dilation"]
     if isinstance(padding, str) and is_transposed(op):
         return f"a {op} takes no named padding"
     if isinstance(padding, str):
-        pads, pad = _named_padding(padding, weight.shape[2:], lists["stride"], dil)
+        pads, pad = named_padding(padding, weight.shape[2:], lists["stride"], dil)
     else:
-        pads, pad = _per_axis(padding, axes), ()
+        pads, pad = per_axis(padding, axes), ()
     if pads is None or None in lists.values() or type(groups) is not int or groups < 1:
         return "stride, padding, output_padding, dilation or groups is none that torch takes"
     n, c_in, *extents = x.shape if batched else (1, *x.shape)
@@ -82,7 +82,7 @@ def normalised(
         return str(error)
 
 
-def _per_axis(size: object, axes: int) -> tuple[int, ...] | None:
+def per_axis(size: object, axes: int) -> tuple[int, ...] | None:
     """Return a size for each axis, or None where torch would not take it either."""
     if type(size) is int:
         return (size,) * axes
@@ -91,7 +91,7 @@ def _per_axis(size: object, axes: int) -> tuple[int, ...] | None:
     return tuple(size) * axes if len(size) == 1 else tuple(size) if len(size) == axes else None
 
 
-def _named_padding(
+def named_padding(
     name: str, kernel: Sequence[int], stride: tuple[int, ...] | None, dilation: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
     """Return "valid" or "same" as numbers, and the odd elements that "same" adds at the far end of an axis."""

@@ -1,5 +1,6 @@
 """Which files answer: first the user's, then those shipped with tunedb. Each is opened once and warned about once."""
 
+import hashlib
 import os
 import threading
 import warnings
@@ -12,6 +13,7 @@ from tunedb.store.read import Database, is_file
 
 __all__ = [
     "databases",
+    "fingerprint",
     "opened",
     "opened_elsewhere",
     "read_or_default",
@@ -79,6 +81,12 @@ def opened_elsewhere(slug: str) -> list[Database]:
         _, shipped, _ = _known_places()
         found = [_shipped(path) for name, path in shipped.items() if name != slug]
         return [file for file in found if file is not None]
+
+
+def fingerprint() -> str:
+    """Return 16 hex digits that change when a file that answers is written, added or removed."""
+    found = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in databases()]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
 
 def reload() -> None:

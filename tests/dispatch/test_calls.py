@@ -1,0 +1,187 @@
+"""What is remembered of a weight's last call, and what makes it look again."""
+
+import gc
+
+import pytest
+import torch
+from torch.nn import functional
+
+import tunedb
+from tunedb.dispatch import calls, plans
+from tunedb.dispatch.plans import Plan
+
+
+class Planner:
+    """Counts plans and runs; `torchs` are the operations that torch answers."""
+
+    def __init__(self):
+        self.asked, self.ran, self.torchs = [], 0, set()
+
+    def make_plan(self, op, x, weight, bias, *sizes):
+        self.asked.append((op, x.dtype, x.stride(), weight.dtype))
+        return Plan(None if op in self.torchs else self.run, 0, "a test's", sizes)
+
+    def run(self, *_):
+        self.ran += 1
+        return torch.zeros(1)
+
+
+@pytest.fixture
+def planner(monkeypatch):
+    found = Planner()
+    monkeypatch.setattr(plans, "make_plan", found.make_plan)
+    monkeypatch.setattr(calls, "_plans", {})
+    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_device_index", None)
+    monkeypatch.setattr(torch.Tensor, "get_device", lambda tensor: 0)
+    return found
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """How often a call was not recognised by its weight."""
+    found, search = [], calls._search
+
+    def counted(*args):
+        found.append(args[0])
+        return search(*args)
+
+    monkeypatch.setattr(calls, "_search", counted)
+    return found
+
+
+X, WEIGHT, BIAS = torch.randn(2, 4, 7, 7), torch.randn(4, 4, 3, 3), torch.randn(4)
+
+
+def test_the_second_call_is_recognised(planner, searched):
+    """A weight's next call with the same shape looks nothing up, with torch's answer as with a plan's."""
+    for _ in range(3):
+        tunedb.conv2d(X, WEIGHT, BIAS, 2, (1, 1))
+    planner.torchs.add("conv_transpose2d")
+    for _ in range(3):
+        tunedb.conv_transpose2d(X, WEIGHT, BIAS)
+    assert searched == ["conv2d", "conv_transpose2d"]
+    assert planner.ran == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, w, b: (x[:1], w, b),
+        lambda x, w, b: (x.to(memory_format=torch.channels_last), w, b),
+        lambda x, w, b: (x.half(), w.half(), b.half()),
+        lambda x, w, b: (x, w.clone(), b),
+        lambda x, w, b: (x, w, None),
+        lambda x, w, b: (x, w, b.clone()),
+    ],
+)
+def test_another_tensor_is_looked_up(planner, searched, change):
+    """Another shape, stride, dtype, weight or bias is no longer the call that was remembered."""
+    tunedb.conv2d(X, WEIGHT, BIAS)
+    tunedb.conv2d(*change(X, WEIGHT, BIAS))
+    assert len(searched) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.data.half(),
+        lambda w: w.data.to(memory_format=torch.channels_last),
+        lambda w: w.data[:2],
+        lambda w: w.data.transpose(2, 3),
+        lambda w: w.data.view(torch.int32),
+        lambda w: w.data.clone(),
+    ],
+)
+def test_a_weight_whose_data_was_replaced_is_looked_up(planner, searched, change):
+    """The same parameter with other data, as `.half()` and `.to()` of a module leave it, is not taken for the old one."""
+    weight = torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)
+    tunedb.conv2d(X, weight)
+    weight.requires_grad = False
+    weight.data = change(weight)
+    tunedb.conv2d(X, weight)
+    assert len(searched) == 2
+
+
+def test_other_sizes_are_looked_up(planner, searched):
+    """Other sizes, and equal ones of another type, are not taken for those of the last call."""
+    for sizes in ({}, {"stride": 2}, {"padding": 1}, {"dilation": 2}, {"groups": 1, "stride": (1, 1)}):
+        tunedb.conv2d(X, WEIGHT, **sizes)
+    assert len(searched) == 5
+    with pytest.raises(TypeError):
+        tunedb.conv2d(X, WEIGHT, stride=1.0)
+
+
+def test_guards_hold_for_a_remembered_call(planner):
+    """A remembered plan does not run where torch must see the call."""
+    weight = WEIGHT.clone()
+    expected = functional.conv2d(X, weight, BIAS)
+    tunedb.conv2d(X, weight, BIAS)
+    assert planner.ran == 1
+    weight.requires_grad_()
+    assert torch.equal(tunedb.conv2d(X, weight, BIAS), expected)
+    with torch.no_grad():
+        tunedb.conv2d(X, weight, BIAS)
+    assert planner.ran == 2
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        assert torch.equal(tunedb.conv2d(X, weight.detach_(), BIAS), expected)
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+    assert planner.ran == 2
+
+
+def test_a_memo_goes_with_its_weight(planner):
+    """Weights that are made anew in every call leave nothing behind."""
+    for _ in range(50):
+        tunedb.conv2d(X, WEIGHT + 1, BIAS)
+    gc.collect()
+    assert not calls._memos
+
+
+def test_memos_are_bounded(planner, monkeypatch):
+    """A weight that sees a new length in every call does not keep a memo for each."""
+    monkeypatch.setattr(calls, "LIMIT", 4)
+    weight = torch.randn(4, 4, 3)
+    for length in range(5, 25):
+        tunedb.conv1d(torch.zeros(1, 4, length), weight)
+    assert len(calls._memos) <= 4
+    assert planner.ran == 20
+
+
+def test_replaced_functions_do_not_recurse(planner, monkeypatch):
+    """With tunedb's functions in the place of torch's, torch still answers what is torch's."""
+    planner.torchs |= {"conv2d", "conv_transpose2d"}
+    expected = torch.conv2d(X, WEIGHT, BIAS)
+    for op in ("conv2d", "conv_transpose2d"):
+        monkeypatch.setattr(functional, op, getattr(tunedb, op))
+    for _ in range(2):
+        assert torch.equal(functional.conv2d(X, WEIGHT, BIAS), expected)
+        functional.conv_transpose2d(X, WEIGHT, BIAS)
+    net = torch.nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
+    assert net(X).shape == (2, 6, 7, 7)
+
+
+def test_torchs_kernel_is_torchs_where_functions_are_replaced(monkeypatch):
+    """The kernel aten, made into a plan after the replacement, calls torch."""
+    from tunedb.kernel import load
+
+    monkeypatch.setattr(functional, "conv2d", tunedb.conv2d)
+    problem = calls.plans.normalised("conv2d", X, WEIGHT, None, 1, 0, 0, 1, 1).problem
+    aten = load("aten")
+    assert torch.equal(aten.plan(problem, aten.Config(), None)(X, WEIGHT, None), torch.conv2d(X, WEIGHT))
+
+
+def test_a_cold_call_during_a_capture_is_torchs(planner, monkeypatch):
+    """While a CUDA graph is captured no plan is made, and the next call outside makes it."""
+    capturing = [True]
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing[0])
+    assert torch.equal(tunedb.conv2d(X, WEIGHT), functional.conv2d(X, WEIGHT))
+    assert not planner.asked
+    capturing[0] = False
+    tunedb.conv2d(X, WEIGHT)
+    assert planner.ran == 1
+    capturing[0] = True
+    tunedb.conv2d(X, WEIGHT)
+    assert planner.ran == 2

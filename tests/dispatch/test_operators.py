@@ -1,0 +1,241 @@
+"""What torch.compile and torch.export make of a call: operators without a graph break, and torch's own where torch answers."""
+
+import pytest
+import torch
+from torch._dynamo.backends.common import aot_autograd
+from torch.nn import functional
+
+import tunedb
+from tunedb.device import by_slug
+from tunedb.dispatch import calls, lookup, operators, plans
+from tunedb.dispatch.plans import Plan
+from tunedb.problem import OPS, is_transposed, rank
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# The plans of these tests run on the CPU, under the operator that is CUDA's elsewhere.
+_on_cpu = torch.library.Library("tunedb", "FRAGMENT")
+_on_cpu.impl("tuned", operators._tuned, "CPU")
+
+
+class Answers:
+    """A database in which tunedb answers some operations; its plans call torch and count."""
+
+    def __init__(self):
+        self.ops, self.ran, self.graphs = set(OPS), [], []
+
+    def answer(self, problem, device):
+        kernel = "fake" if problem.op in self.ops else "aten"
+        return lookup.Answer("exact", kernel, None, None, "a test's")
+
+    def make_plan(self, op, x, weight, bias, *sizes):
+        def run(x, weight, bias):
+            self.ran.append(op)
+            return operators.torch_convolution(op, x, weight, bias, *sizes)
+
+        return Plan(run if op in self.ops else None, 0, "a test's", sizes)
+
+    def compile(self, function, **options):
+        """Compile without a graph break; the graphs that a backend gets are kept."""
+
+        def keep(graph, _):
+            self.graphs.append([str(node.target) for node in graph.graph.nodes if node.op == "call_function"])
+            return graph
+
+        torch._dynamo.reset()
+        return torch.compile(function, fullgraph=True, backend=aot_autograd(fw_compiler=keep), **options)
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    found = Answers()
+    monkeypatch.setattr(operators, "DEVICES", ("cpu",))
+    monkeypatch.setattr(operators, "_device", lambda x: by_slug("h100"))
+    monkeypatch.setattr(lookup, "answer", found.answer)
+    monkeypatch.setattr(plans, "make_plan", found.make_plan)
+    monkeypatch.setattr(calls, "_plans", {})
+    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(torch.cuda, "device", lambda index: torch.no_grad())
+    return found
+
+
+def tensors(op, n=2, c=(4, 6), extent=7, k=3, groups=1):
+    generator = torch.Generator().manual_seed(3)
+    axes = rank(op)
+    lead = (c[0], c[1] // groups) if is_transposed(op) else (c[1], c[0] // groups)
+    shapes = ((n, c[0], *(extent,) * axes), (*lead, *(k,) * axes), (c[1],))
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+SIZES = [
+    {},
+    {"stride": 2},
+    {"padding": 1, "groups": 2},
+    {"stride": (2,), "padding": [1], "dilation": 2},
+]
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_a_tuned_layer_is_one_operator(answers, op, sizes):
+    """Compiled without a graph break, a call that tunedb answers is its operator, runs its plan and gives torch's result."""
+    x, weight, bias = tensors(op, groups=sizes.get("groups", 1))
+    compiled = answers.compile(lambda *given: getattr(tunedb, op)(*given, **sizes))
+    with torch.no_grad():
+        out = compiled(x, weight, bias)
+    expected = getattr(functional, op)(x, weight, bias, **sizes)
+    assert torch.equal(out, expected)
+    assert out.stride() == expected.stride()
+    assert answers.graphs == [["tunedb.tuned.default"]]
+    assert answers.ran == [op]
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_a_layer_of_torchs_is_torchs_operator(answers, op):
+    """A call that torch answers compiles to aten.convolution, which Inductor knows."""
+    answers.ops.clear()
+    x, weight, bias = tensors(op)
+    with torch.no_grad():
+        out = answers.compile(getattr(tunedb, op))(x, weight, bias)
+    assert torch.equal(out, getattr(functional, op)(x, weight, bias))
+    assert answers.graphs == [["aten.convolution.default"]]
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("k", [3, 4])
+def test_named_paddings(answers, padding, k):
+    """Named paddings, uneven ones included, are torch's."""
+    x, weight, bias = tensors("conv2d", k=k)
+    with torch.no_grad():
+        out = answers.compile(lambda *given: tunedb.conv2d(*given, padding=padding))(x, weight, bias)
+    torch.testing.assert_close(out, functional.conv2d(x, weight, bias, padding=padding))
+    assert "tunedb.tuned.default" in answers.graphs[0]
+
+
+@pytest.mark.parametrize("op", ["conv1d", "conv_transpose2d"])
+def test_without_a_batch(answers, op):
+    """An input without a batch goes in and comes out without one."""
+    x, weight, bias = tensors(op)
+    with torch.no_grad():
+        out = answers.compile(getattr(tunedb, op))(x[0], weight, bias)
+    torch.testing.assert_close(out, getattr(functional, op)(x[0], weight, bias))
+    assert "tunedb.tuned.default" in answers.graphs[0]
+
+
+def test_channels_last(answers):
+    """The fake output has the strides of the real one."""
+    x, weight, bias = tensors("conv2d")
+    x = x.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        out = answers.compile(lambda *given: tunedb.conv2d(*given).relu())(x, weight, bias)
+    assert torch.equal(out, functional.conv2d(x, weight, bias).relu())
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_plan_that_gives_up_keeps_the_promised_strides(answers):
+    """Where the plan is torch's after all, the output is laid out as the compiled graph was promised."""
+    x, weight, _ = tensors("conv2d")
+    x = x.to(memory_format=torch.channels_last)
+    compiled = answers.compile(lambda *given: tunedb.conv2d(*given).relu())
+    with torch.no_grad():
+        expected = compiled(x, weight)
+        answers.ops.clear()
+        calls.clear()
+        again = compiled(x, weight)
+    assert torch.equal(again, expected)
+    assert again.stride() == expected.stride()
+    assert answers.ran == ["conv2d"]
+
+
+def test_dynamic_shapes_are_decided_in_each_call(answers):
+    """One graph serves every length; the operator looks up each length's plan."""
+    _, weight, bias = tensors("conv1d")
+    compiled = answers.compile(lambda x: tunedb.conv1d(x, weight, bias, padding=1), dynamic=True)
+    with torch.no_grad():
+        for length in (9, 10, 23, 40):
+            x = torch.randn(2, 4, length)
+            assert torch.equal(compiled(x), functional.conv1d(x, weight, bias, padding=1))
+    assert answers.graphs[-1].count("tunedb.tuned.default") == 1
+    assert len(answers.graphs) <= 2
+    assert answers.ran == ["conv1d"] * 4
+
+
+def test_training_is_torchs(answers):
+    """Where a gradient is asked for, forward and backward are torch's."""
+    x, weight, bias = tensors("conv2d")
+    ours, theirs = weight.clone().requires_grad_(), weight.clone().requires_grad_()
+    answers.compile(lambda given: tunedb.conv2d(x, given, bias).square().sum())(ours).backward()
+    functional.conv2d(x, theirs, bias).square().sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert not answers.ran
+
+
+def test_autocast_is_torchs(answers):
+    """Under autocast torch's own operator is in the graph, so that it is cast."""
+    x, weight, bias = tensors("conv2d")
+
+    def call(x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return tunedb.conv2d(x, weight, bias)
+
+    with torch.no_grad():
+        out = answers.compile(call)(x)
+    assert out.dtype is torch.bfloat16
+    assert not answers.ran
+
+
+def test_vmap_inside(answers):
+    """vmap over a compiled call gives what vmap over torch's gives."""
+    x, weight, _ = tensors("conv1d")
+    batch = torch.stack([x, 2 * x])
+    with torch.no_grad():
+        out = answers.compile(torch.func.vmap(lambda one: tunedb.conv1d(one, weight)))(batch)
+    torch.testing.assert_close(out, torch.func.vmap(lambda one: functional.conv1d(one, weight))(batch))
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(tensors("conv2d")[1])
+
+    def forward(self, x):
+        return tunedb.conv2d(x, self.weight, padding=1).relu()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_export(answers, strict):
+    """An exported program has the operator, runs, and survives saving."""
+    x = tensors("conv2d")[0]
+    net = Net().eval().requires_grad_(False)
+    torch._dynamo.reset()
+    program = torch.export.export(net, (x,), strict=strict).run_decompositions()
+    named = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert any(name.startswith("tunedb.") for name in named), named
+    assert torch.equal(program.module()(x), functional.conv2d(x, net.weight, padding=1).relu())
+    assert answers.ran
+
+
+def test_the_decision_is_part_of_what_a_cache_keys_on(answers, monkeypatch, tmp_path):
+    """A changed database changes an argument of the operator, under which torch keeps compiled graphs on disk."""
+    seen = []
+    x, weight, _ = tensors("conv1d")
+
+    def keep(graph, _):
+        seen.append([node.args[-1] for node in graph.graph.nodes if "convolution" in str(node.target)])
+        return graph
+
+    for name in ("a", "b"):
+        monkeypatch.setattr(lookup, "fingerprint", lambda name=name: name)
+        torch._dynamo.reset()
+        with torch.no_grad():
+            torch.compile(lambda x: tunedb.conv1d(x, weight), backend=keep, fullgraph=True)(x)
+    assert [one[0].split()[0] for one in seen] == ["a", "b"]
+
+
+def test_replaced_functions_compile(answers, monkeypatch):
+    """A model whose torch.nn.functional.conv2d is tunedb's compiles to the operator, and does not recurse."""
+    monkeypatch.setattr(functional, "conv2d", tunedb.conv2d)
+    net = torch.nn.Conv2d(4, 6, 3).requires_grad_(False)
+    x = tensors("conv2d")[0]
+    out = answers.compile(net)(x)
+    assert torch.equal(out, torch.conv2d(x, net.weight, net.bias))
+    assert answers.graphs == [["tunedb.tuned.default"]]

@@ -1,0 +1,248 @@
+"""From a call to what answers it: first what answered the same weight last time, then the plan of its tensor signature.
+
+A call that torch answers should cost hardly more than torch's own, and a call that a plan answers much less, so the usual
+call is recognised by its weight: `find` compares what may have changed since, and reads nothing twice.
+"""
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tunedb.dispatch import plans
+from tunedb.dispatch.normalise import allow_tf32
+from tunedb.torch_internals import (
+    current_device,
+    dispatch_modes,
+    forward_state,
+    functorch_layer,
+    tracing_state,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    Run = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+__all__ = ["clear", "count", "find", "planned", "torch_must_see", "unaligned"]
+
+# At this many all are dropped: a service sees few signatures, and one that sees a new length in every call must not keep a
+# plan for each of them.
+LIMIT = 4096
+_plans: dict[tuple[Any, ...], plans.Plan] = {}
+_memos: "dict[tuple[int, torch.Size], _Memo]" = {}
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_device_index = current_device
+
+
+@dataclass(slots=True, eq=False)
+class _Memo:
+    """What answered a weight and an input shape last time, and what must be as it was then."""
+
+    run: "Run | None"  # None: torch
+    op: str
+    weight: "weakref.ref[Tensor]"
+    address: int
+    weight_shape: torch.Size
+    weight_strides: tuple[int, ...]
+    x_strides: tuple[int, ...]
+    dtype: torch.dtype
+    device: int
+    same_bias: "Callable[[Tensor | None], bool]"
+    tf32: bool | None  # of float32 only
+    stride: Any
+    padding: Any
+    output_padding: Any
+    groups: Any
+    dilation: Any
+
+
+def find(
+    op: str,
+    x: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None",
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
+) -> "Run | None":
+    """Return what answers a call, run(x, weight, bias), or None where torch's own function does."""
+    try:
+        memo = _memos.get((id(weight), x.shape))
+        if (
+            memo is not None
+            and memo.weight() is weight
+            and memo.address == weight.data_ptr()
+            and memo.x_strides == x.stride()
+            and memo.dtype is x.dtype
+            # The very objects: a module passes the same ones in every call, and 1.0 and True equal 1.
+            and memo.stride is stride
+            and memo.padding is padding
+            and memo.dilation is dilation
+            and memo.groups is groups
+            and memo.output_padding is output_padding
+            and memo.op is op
+            and (memo.tf32 is None or memo.tf32 is allow_tf32())
+        ):
+            run = memo.run
+            if run is None:
+                return None  # if anything else has changed, torch is right still
+            if (
+                memo.same_bias(bias)
+                and weight.dtype is memo.dtype
+                and weight.shape == memo.weight_shape
+                and weight.stride() == memo.weight_strides
+                and x.get_device() == memo.device
+            ):
+                if torch_must_see(x, weight, bias) or unaligned(x, bias):
+                    return None
+                return (
+                    run if _device_index is None or _device_index() == memo.device else _on(memo.device, run)
+                )
+    except (AttributeError, TypeError, RuntimeError):
+        pass  # no tensors, or none with memory: below, or torch, says what is wrong
+    return _search(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool:
+    """Return whether differentiation, tracing, autocast, functorch, a mode or a subclass must see torch's own operation."""
+    return (
+        type(x) is not torch.Tensor
+        or type(weight) not in _PLAIN
+        or (
+            torch.is_grad_enabled()
+            and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
+        )
+        or torch.is_autocast_enabled()
+        or functorch_layer() is not None
+        or dispatch_modes() != 0
+        or tracing_state() is not None
+        or forward_state._current_level >= 0
+    )
+
+
+def planned(
+    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...]
+) -> "plans.Plan | None":
+    """Return the plan of a call's tensor signature, made where there is none yet; None where torch must answer.
+
+    `sizes` are stride, padding, output_padding, groups and dilation. Who calls has made sure that torch need not see the call.
+    """
+    sizes = tuple(tuple(size) if type(size) is list else size for size in sizes)
+    key = (
+        op, x.shape, x.stride(), x.dtype, x.device, weight.shape, weight.stride(), weight.dtype, weight.device,
+        None if bias is None else (bias.shape, bias.stride(), bias.dtype, bias.device),
+        *sizes, allow_tf32(),
+    )  # fmt: skip
+    plan = _plans.get(key)
+    # As dict keys 1.0 and True equal 1, but torch refuses them as sizes.
+    if not all(map(_integral, sizes)):
+        return None
+    if plan is None:
+        if x.is_cuda and torch.cuda.is_current_stream_capturing():
+            return None  # loading machine code would break the capture; a later call makes the plan
+        plan = plans.make_plan(op, x, weight, bias, *sizes)
+        if len(_plans) >= LIMIT:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
+def clear() -> None:
+    """Forget all plans and what was read from databases."""
+    _plans.clear()
+    _memos.clear()
+    plans.clear()
+
+
+def count() -> dict[str, int]:
+    """Return how many tensor signatures have a plan, and how many of these torch answers."""
+    found = list(_plans.values())
+    return {"plans": len(found), "plans_of_torch": sum(plan.run is None for plan in found)}
+
+
+def _search(
+    op: str,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
+) -> "Run | None":
+    if torch_must_see(x, weight, bias):
+        return None
+    sizes = (stride, padding, output_padding, groups, dilation)
+    try:
+        plan = planned(op, x, weight, bias, sizes)
+    except (AttributeError, TypeError):
+        return None  # a sparse tensor, a wrong type: torch says what is wrong
+    if plan is None:
+        return None
+    _remember(op, x, weight, bias, sizes, plan)
+    if plan.run is None or unaligned(x, bias):
+        return None
+    here = _device_index is None or _device_index() == plan.device_index
+    return plan.run if here else _on(plan.device_index, plan.run)
+
+
+def _remember(
+    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: plans.Plan
+) -> None:
+    """Note what answers this weight at this input shape; forgotten with the weight."""
+    key, memos = (id(weight), x.shape), _memos
+    if len(memos) >= LIMIT:
+        memos.clear()
+    memos[key] = _Memo(
+        plan.run, op, weakref.ref(weight, lambda _: memos.pop(key, None)), weight.data_ptr(), weight.shape, weight.stride(),
+        x.stride(), x.dtype, plan.device_index, _is_none if bias is None else _same_bias(bias),
+        allow_tf32() if x.dtype is torch.float32 else None, *sizes,
+    )  # fmt: skip
+
+
+def _is_none(bias: "Tensor | None") -> bool:
+    return bias is None
+
+
+def _same_bias(known: "Tensor") -> "Callable[[Tensor | None], bool]":
+    owner, address = weakref.ref(known), known.data_ptr()
+    shape, dtype = known.shape, known.dtype
+
+    def same(bias: "Tensor | None") -> bool:
+        return (
+            bias is not None
+            and owner() is bias
+            and bias.data_ptr() == address
+            and bias.dtype is dtype
+            and bias.shape == shape
+        )
+
+    return same
+
+
+def _integral(size: object) -> bool:
+    """Return whether a size is an int, a tuple of ints, or a named padding."""
+    return type(size) in {int, str} or (isinstance(size, tuple) and all(type(one) is int for one in size))
+
+
+def unaligned(x: "Tensor", bias: "Tensor | None") -> bool:
+    # The compiled code assumes pointers aligned to 16 bytes, as torch's allocator aligns them; a view's may not be.
+    return bool(x.data_ptr() & 15 or (bias is not None and bias.data_ptr() & 15))
+
+
+def _on(index: int, run: "Run") -> "Run":
+    """Return a run on its own device, where that is not the current one."""
+
+    def elsewhere(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
+        with torch.cuda.device(index):
+            return run(x, weight, bias)
+
+    return elsewhere
