@@ -77,6 +77,9 @@ class Entry(NamedTuple):
         )  # fmt: skip
 
 
+_REQUIRED = tuple(name for name in Entry._fields if name != "line" and name not in Entry._field_defaults)
+
+
 def shipped_suites() -> tuple[str, ...]:
     """Return the names of the suites that come with tunedb."""
     names = (entry.name for entry in files("tunedb.suites").iterdir())
@@ -189,7 +192,7 @@ def _entry(line: int, record: Mapping[str, Any], errors: list[tuple[int, str]]) 
     named = f"{name}: " if isinstance(name, str) and name.isprintable() else ""
     entry = None
     if not wrong:
-        values: dict[str, Any] = {field: record[field] for field in Entry._fields if field != "line"}
+        values: dict[str, Any] = {field: record[field] for field in _REQUIRED}
         entry = Entry(line=line, **{**values, **{field: tuple(values[field]) for field in _LISTS}})
         try:
             checked(entry.problem())
@@ -200,7 +203,7 @@ def _entry(line: int, record: Mapping[str, Any], errors: list[tuple[int, str]]) 
 
 
 def _mistakes(record: Mapping[str, Any]) -> Iterable[str]:
-    missing = [field for field in Entry._fields if field != "line" and field not in record]
+    missing = [field for field in _REQUIRED if field not in record]
     if missing:
         yield f"a record must have {', '.join(missing)}, but has only {', '.join(record) or 'nothing'}."[:500]
         return
