@@ -145,3 +145,56 @@ def test_any_text(tmp_path_factory, text):
         assert load_suite(path) == []
     except SuiteError as error:
         assert lines_of(error)  # noqa: PT017 (both endings are right)
+
+
+CAPTURED = {
+    "dtype": "float16",
+    "precision": "ieee",
+    "layout": "channels_last",
+    "calls": 3,
+    "modules": ["a.b", "c"],
+}
+
+
+def test_captured_fields(tmp_path):
+    """An entry of a captured suite stands for its own dtype and layout, unless others are asked for."""
+    path = tmp_path / "captured.json"
+    path.write_text(json.dumps([GOOD | CAPTURED]))
+    (entry,) = load_suite(path)
+    assert (entry.calls, entry.modules, entry.captured) == (3, ("a.b", "c"), True)
+    assert problems([entry]) == [entry.problem("float16", "ieee", "channels_last")] == [entry.problem()]
+    asked = problems([entry], ["float32"], ["channels_first"])
+    assert asked == [entry.problem("float32", "tf32", "channels_first")]
+
+
+def test_a_suite_without_captured_fields_is_all_variants(tmp_path):
+    """An entry that names no dtype and layout stands for float32 and float16 in both layouts, called once."""
+    path = tmp_path / "plain.json"
+    path.write_text(json.dumps([GOOD]))
+    (entry,) = load_suite(path)
+    assert (entry.calls, entry.modules, entry.captured) == (1, (), False)
+    assert len(problems([entry])) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"layout": None},
+            "must have all of dtype, precision, layout or none, but has only dtype, precision",
+        ),
+        ({"dtype": "float64"}, "dtype must be one of float32, float16, bfloat16"),
+        ({"dtype": 5}, "dtype must be text"),
+        ({"precision": "tf32"}, "precision of float16 must be 'ieee'"),
+        ({"calls": 0}, "calls must be an integer of 1 to"),
+        ({"calls": True}, "calls must be an integer of 1 to"),
+        ({"modules": "a"}, "modules must be a list of names"),
+        ({"modules": [1]}, "modules must be a list of names"),
+    ],
+)
+def test_wrong_captured_fields(tmp_path, change, said):
+    """A mistake in a captured field is named with its line."""
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps([GOOD | CAPTURED | change]))
+    with pytest.raises(SuiteError, match=f"line 1: .*{said}"):
+        load_suite(path)

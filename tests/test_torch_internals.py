@@ -123,9 +123,7 @@ sys.modules["torch.autograd.forward_ad"] = torch.autograd.forward_ad = renamed
 with warnings.catch_warnings(record=True) as given:
     warnings.simplefilter("always")
     import tunedb
-    from tunedb import ops
-    from tunedb.dispatch import calls
-    from tunedb.dispatch import plans
+    from tunedb.dispatch import calls, plans
     assert not given, "an import must not warn"
     ran = []
     plans.make_plan = lambda op, x, weight, bias, *sizes: plans.Plan(

@@ -4,6 +4,8 @@ tunedb.conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d and conv_trans
 of torch.nn.functional stood, and answer with the fastest kernel that the database knows for the GPU and shape.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from tunedb.dispatch.explanation import explain
 from tunedb.errors import (
     ConfigError,
@@ -26,6 +28,10 @@ from tunedb.ops import (
     conv_transpose3d,
 )
 
+if TYPE_CHECKING:
+    from tunedb.model.capture import capture
+    from tunedb.model.use import use
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "TunedbError",
     "TunedbWarning",
     "__version__",
+    "capture",
     "clear",
     "conv1d",
     "conv2d",
@@ -47,4 +54,17 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "explain",
+    "use",
 ]
+
+# Imported when first used: a service that only calls the six functions needs none of it.
+_LATER = {"capture": "tunedb.model.capture", "use": "tunedb.model.use"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tunedb' has no attribute {name!r}")
+    import importlib
+
+    found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return found

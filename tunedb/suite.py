@@ -1,20 +1,21 @@
 """A suite is a named list of problems: a JSON file, in which every mistake has a line."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunedb.errors import ProblemError, SuiteError
-from tunedb.problem import OPS, Problem, checked, rank
+from tunedb.problem import LAYOUTS, OPS, Problem, checked, rank
+from tunedb.suites.records import records
 
-__all__ = ["Entry", "load_suite", "problems", "shipped_suites"]
+__all__ = ["DEFAULT_DTYPES", "Entry", "load_suite", "problems", "shipped_suites"]
 
 SHOWN = 20  # errors of a file that are named; the rest is counted
 LONGEST_TEXT = 200
-_BEGINNING = re.compile(r"\n[ \t\r\n]*(?=\{)")
+MOST_CALLS = 10**9
+DEFAULT_DTYPES = ("float32", "float16")
+_VARIANT = ("dtype", "precision", "layout")
 _LISTS = {
     "spatial_in": 1,
     "kernel": 1,
@@ -94,9 +95,7 @@ def load_suite(name_or_path: str | Path) -> list[Entry]:
     text, source = _text(name_or_path)
     errors: list[tuple[int, str]] = []
     entries = [
-        entry
-        for line, record in _records(text, errors)
-        if (entry := _entry(line, record, errors)) is not None
+        entry for line, record in records(text, errors) if (entry := _entry(line, record, errors)) is not None
     ]
     first: dict[str, int] = {}
     for entry in entries:
@@ -115,19 +114,28 @@ def load_suite(name_or_path: str | Path) -> list[Entry]:
 
 
 def problems(
-    entries: Iterable[Entry], dtypes: Sequence[str], layouts: Sequence[str], precision: str = "tf32"
+    entries: Iterable[Entry],
+    dtypes: Sequence[str] | None = None,
+    layouts: Sequence[str] | None = None,
+    precision: str | None = None,
 ) -> list[Problem]:
     """Return each entry in each dtype and layout, without repetition.
 
+    What is not given is a captured entry's own, and for any other float32 and float16, all layouts, and tf32.
     channels_last is for two and three dimensions only: torch has no such memory format for one.
     `precision` is that of float32; 16-bit types are always "ieee".
     """
     found: dict[Problem, None] = {}
     for entry in entries:
-        for dtype in dtypes:
-            for layout in layouts:
+        own = entry.precision if entry.dtype == "float32" else None
+        for dtype in dtypes or ((entry.dtype,) if entry.dtype else DEFAULT_DTYPES):
+            for layout in layouts or ((entry.layout,) if entry.layout else LAYOUTS):
                 if layout != "channels_last" or rank(entry.op) > 1:
-                    found[entry.problem(dtype, precision if dtype == "float32" else "ieee", layout)] = None
+                    found[
+                        entry.problem(
+                            dtype, (precision or own or "tf32") if dtype == "float32" else "ieee", layout
+                        )
+                    ] = None
     return list(found)
 
 
@@ -148,52 +156,15 @@ def _text(name_or_path: str | Path) -> tuple[str, str]:
         ) from error
 
 
-def _records(text: str, errors: list[tuple[int, str]]) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return the objects of a JSON list with their lines, going on after a broken one where the next line begins one."""
-    found: list[tuple[int, Mapping[str, Any]]] = []
-    at = _blank(text, 0)
-    mark = text[at : at + 1]
-    if mark != "[":
-        errors.append((_line(text, at), f"a suite must begin with '[', but got {mark!r}."))
-        return found
-    at = _blank(text, at + 1)
-    mark = text[at : at + 1]  # an empty list ends here
-    while mark != "]":
-        begin = at
-        try:
-            value, at = _DECODER.raw_decode(text, begin)
-            at = _blank(text, at)
-            mark = text[at : at + 1]
-            if mark not in {",", "]"}:
-                raise json.JSONDecodeError("expecting ',' or ']' after a record", text, at)
-        except (RecursionError, ValueError) as error:
-            where = error.pos if isinstance(error, json.JSONDecodeError) else begin
-            what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            errors.append((_line(text, min(where, len(text.rstrip()))), f"{what[:200]}."))
-            following = _BEGINNING.search(text, max(where, begin + 1))
-            if following is None:
-                return found
-            at, mark = following.end(), ","
-            continue
-        if isinstance(value, dict):
-            found.append((_line(text, begin), value))
-        else:
-            errors.append((_line(text, begin), f"a record must be a JSON object, but got {value!r:.80}."))
-        at = _blank(text, at + 1) if mark == "," else at
-    at = _blank(text, at + 1)
-    if at < len(text):
-        errors.append((_line(text, at), f"nothing may follow the list, but got {text[at : at + 20]!r}."))
-    return found
-
-
 def _entry(line: int, record: Mapping[str, Any], errors: list[tuple[int, str]]) -> Entry | None:
     wrong = list(_mistakes(record))
     name = record.get("id")
     named = f"{name}: " if isinstance(name, str) and name.isprintable() else ""
     entry = None
     if not wrong:
-        values: dict[str, Any] = {field: record[field] for field in _REQUIRED}
-        entry = Entry(line=line, **{**values, **{field: tuple(values[field]) for field in _LISTS}})
+        values: dict[str, Any] = {name: record[name] for name in Entry._fields if name in record}
+        lists = {name: tuple(values[name]) for name in (*_LISTS, "modules") if name in values}
+        entry = Entry(**{**values, **lists, "line": line})
         try:
             checked(entry.problem())
         except ProblemError as error:
@@ -222,26 +193,14 @@ def _mistakes(record: Mapping[str, Any]) -> Iterable[str]:
         sound = isinstance(value, list) and all(type(size) is int and size >= least for size in value)
         if op in OPS and (not sound or len(value) != rank(op)):
             yield f"{field} must be a list of {rank(op)} integers of at least {least}, but got {value!r:.80}."
-
-
-def _blank(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    return at
-
-
-def _line(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"a record must have each field once, but {next(n for n in names if names.count(n) > 1)!r:.80} stands twice"
-        )
-    return record
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+    variant = [name for name in _VARIANT if record.get(name) is not None]
+    if variant and len(variant) < len(_VARIANT):
+        yield f"a record must have all of {', '.join(_VARIANT)} or none, but has only {', '.join(variant)}."
+    for field in variant:
+        if not isinstance(record[field], str):
+            yield f"{field} must be text, but got {record[field]!r:.80}."
+    calls, modules = record.get("calls", 1), record.get("modules", [])
+    if type(calls) is not int or not 1 <= calls <= MOST_CALLS:
+        yield f"calls must be an integer of 1 to {MOST_CALLS}, but got {calls!r:.80}."
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        yield f"modules must be a list of names, but got {modules!r:.80}."

@@ -17,7 +17,7 @@ class Planner:
     def __init__(self):
         self.asked, self.ran, self.torchs = [], 0, set()
 
-    def make_plan(self, op, x, weight, bias, *sizes):
+    def make_plan(self, op, x, weight, _bias, *sizes):
         self.asked.append((op, x.dtype, x.stride(), weight.dtype))
         return Plan(None if op in self.torchs else self.run, 0, "a test's", sizes)
 
@@ -33,7 +33,7 @@ def planner(monkeypatch):
     monkeypatch.setattr(calls, "_plans", {})
     monkeypatch.setattr(calls, "_memos", {})
     monkeypatch.setattr(calls, "_device_index", None)
-    monkeypatch.setattr(torch.Tensor, "get_device", lambda tensor: 0)
+    monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     return found
 
 
@@ -71,7 +71,7 @@ def test_the_second_call_is_recognised(planner, searched):
         lambda x, w, b: (x.to(memory_format=torch.channels_last), w, b),
         lambda x, w, b: (x.half(), w.half(), b.half()),
         lambda x, w, b: (x, w.clone(), b),
-        lambda x, w, b: (x, w, None),
+        lambda x, w, _: (x, w, None),
         lambda x, w, b: (x, w, b.clone()),
     ],
 )

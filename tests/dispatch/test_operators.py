@@ -23,11 +23,11 @@ class Answers:
     def __init__(self):
         self.ops, self.ran, self.graphs = set(OPS), [], []
 
-    def answer(self, problem, device):
+    def answer(self, problem, _device):
         kernel = "fake" if problem.op in self.ops else "aten"
         return lookup.Answer("exact", kernel, None, None, "a test's")
 
-    def make_plan(self, op, x, weight, bias, *sizes):
+    def make_plan(self, op, _x, _weight, _bias, *sizes):
         def run(x, weight, bias):
             self.ran.append(op)
             return operators.torch_convolution(op, x, weight, bias, *sizes)
@@ -49,12 +49,12 @@ class Answers:
 def answers(monkeypatch):
     found = Answers()
     monkeypatch.setattr(operators, "DEVICES", ("cpu",))
-    monkeypatch.setattr(operators, "_device", lambda x: by_slug("h100"))
+    monkeypatch.setattr(operators, "_device", lambda _: by_slug("h100"))
     monkeypatch.setattr(lookup, "answer", found.answer)
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(calls, "_plans", {})
     monkeypatch.setattr(calls, "_memos", {})
-    monkeypatch.setattr(torch.cuda, "device", lambda index: torch.no_grad())
+    monkeypatch.setattr(torch.cuda, "device", lambda _: torch.no_grad())
     return found
 
 
@@ -184,7 +184,7 @@ def test_autocast_is_torchs(answers):
 
 
 def test_vmap_inside(answers):
-    """vmap over a compiled call gives what vmap over torch's gives."""
+    """Mapping over a compiled call gives what vmap over torch's gives."""
     x, weight, _ = tensors("conv1d")
     batch = torch.stack([x, 2 * x])
     with torch.no_grad():

@@ -13,7 +13,7 @@ from tunedb.record import PROVENANCES, Record
 from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, read_or_default, reload
 from tunedb.store.read import Database
 
-__all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "reload"]
+__all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "has_winner", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
@@ -57,6 +57,15 @@ def answer(problem: Problem, device: Device) -> Answer:
         return found
     twin = _twin(problem, device)
     return found if twin is None or TIERS.index(found.tier) <= TIERS.index(twin.tier) else twin
+
+
+def has_winner(problem: Problem, device: Device) -> bool:
+    """Return whether a kernel of tunedb won some problem of this layer, of any batch and extents, on any GPU."""
+    return any(
+        record.kernel != "aten" and record.device == gpu_of(record.device)
+        for file in (*opened(device.slug), *opened_elsewhere(device.slug))
+        for record in _layer(file, problem, None)
+    )
 
 
 def _twin(problem: Problem, device: Device) -> Answer | None:

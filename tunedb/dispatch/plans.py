@@ -9,11 +9,12 @@ from tunedb.dispatch import lookup
 from tunedb.dispatch.normalise import Call, normalised
 from tunedb.errors import TunedbWarning
 from tunedb.kernel import Run, load
+from tunedb.problem import Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Plan", "clear", "make_plan"]
+__all__ = ["Plan", "clear", "make_plan", "prepare"]
 
 
 class Plan(NamedTuple):
@@ -43,7 +44,7 @@ def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *si
     if found.kernel == "aten":
         return Plan(None, index, found.reason, sizes)
     try:
-        run = _loaded(found, call, index)
+        run = _loaded(found, call.problem, index)
     except Exception as error:  # noqa: BLE001 (a compiler, a driver: torch can still answer)
         import warnings
 
@@ -63,11 +64,26 @@ def _emulated() -> bool:
     return torch.version.cuda is None
 
 
-def _loaded(found: lookup.Answer, call: Call, index: int) -> Run:
+def prepare(found: lookup.Answer, problem: Problem, index: int, weight: "Tensor | None") -> str:
+    """Compile and load an answer's kernel and pack a weight for it ahead of the first call; return why that fails, or "".
+
+    `index` is the CUDA device. The plan of a call finds both ready.
+    """
+    try:
+        run = _loaded(found, problem, index)
+        packer = getattr(run, "packer", None)
+        if packer is not None and weight is not None:
+            packer(weight)
+    except Exception as error:  # noqa: BLE001 (a compiler, a driver: torch can still answer)
+        return f"{found.kernel} failed to load: {error}"
+    return ""
+
+
+def _loaded(found: lookup.Answer, problem: Problem, index: int) -> Run:
     import torch
 
     with torch.cuda.device(index):
-        return load(found.kernel).plan(call.problem, found.config, launch.launcher)
+        return load(found.kernel).plan(problem, found.config, launch.launcher)
 
 
 def _adapted(

@@ -1,0 +1,124 @@
+"""What a capture gives: the convolutions of a model as a suite, each in its own dtype, layout and precision."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Self
+
+from tunedb.describe import describe, table
+from tunedb.errors import SuiteError
+from tunedb.problem import Problem
+from tunedb.suite import LONGEST_TEXT, Entry, load_suite
+
+__all__ = ["Layers", "entry_of"]
+
+SHOWN = 40  # rows of the table for people
+
+
+class Layers:
+    """The convolutions that a model asks for. Iterating gives suite entries, one for each different problem.
+
+    `dropped` counts calls beyond the capture's limit; `skipped` counts, by reason, those that tunedb has no kernels for.
+    """
+
+    def __init__(self) -> None:
+        self.entries: tuple[Entry, ...] = ()
+        self.skipped: Mapping[str, int] = Counter()
+        self.dropped = 0
+
+    def fill(
+        self,
+        calls: Mapping[Problem, int],
+        modules: Mapping[Problem, tuple[str, ...]],
+        skipped: Mapping[str, int],
+        dropped: int,
+    ) -> None:
+        """Take over what a capture has seen."""
+        taken: Counter[str] = Counter()
+        entries = []
+        for problem, count in calls.items():
+            names = modules.get(problem, ())
+            name = (names[0] if names else problem.op)[: LONGEST_TEXT - 12] or problem.op
+            taken[name] += 1
+            unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
+            entries.append(entry_of(problem, unique, calls=count, modules=names))
+        self.entries, self.skipped, self.dropped = tuple(entries), dict(skipped), dropped
+
+    @property
+    def problems(self) -> dict[Problem, Entry]:
+        """Each problem with its entry."""
+        return {entry.problem(): entry for entry in self.entries}
+
+    @property
+    def calls(self) -> int:
+        """Calls of all entries together."""
+        return sum(entry.calls for entry in self.entries)
+
+    def save(self, path: str | Path) -> None:
+        """Write a captured suite, which `tunedb sweep --suite` and `Layers.load` read; an existing file is replaced whole.
+
+        Raises SuiteError: where nothing was captured, or where the file cannot be written.
+        """
+        if not self.entries:
+            raise SuiteError(f"a suite must have at least one problem, but {self._nothing()}")
+        lines = ",\n".join(json.dumps(_record(entry), ensure_ascii=False) for entry in self.entries)
+        target = Path(path)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            beside.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+            beside.replace(target)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise SuiteError(
+                f"a suite must be written to a file in a folder that exists, but {target} gives: {error}."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the layers of a suite. Raises SuiteError: with every error of the file, each with its line."""
+        layers = cls()
+        layers.entries = tuple(load_suite(path))
+        return layers
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __str__(self) -> str:
+        if not self.entries:
+            return f"No convolutions: {self._nothing()}"
+        rows = [(entry.id, str(entry.calls), describe(entry.problem())) for entry in self.entries[:SHOWN]]
+        text = f"{len(self)} problems, {self.calls} calls\n{table(('layer', 'calls', 'what is asked'), rows)}"
+        if len(self) > SHOWN:
+            text += f"\nand {len(self) - SHOWN} more"
+        if self.dropped:
+            text += (
+                f"\n{self.dropped} calls of further problems are not in it: the capture's limit was reached."
+            )
+        return text + "".join(
+            f"\n{count} calls that torch answers: {why}" for why, count in self.skipped.items()
+        )
+
+    def _nothing(self) -> str:
+        if self.skipped:
+            why = "; ".join(f"{count} calls: {reason}" for reason, count in self.skipped.items())
+            return f"tunedb answers none of those that were called ({why})."
+        return "no convolution was called inside `with tunedb.capture()`: call the model there, with real or meta tensors."
+
+
+def entry_of(problem: Problem, name: str, *, calls: int = 1, modules: tuple[str, ...] = ()) -> Entry:
+    """Return a problem as an entry of a captured suite."""
+    lead = 3 - problem.rank
+    return Entry(
+        name, 0, problem.op, problem.n, problem.c_in, problem.extents[lead:], problem.c_out, problem.kernel[lead:],
+        problem.stride[lead:], problem.padding[lead:], problem.output_padding[lead:], problem.dilation[lead:], problem.groups,
+        bool(problem.bias), problem.dtype, problem.precision, problem.layout, calls, modules,
+    )  # fmt: skip
+
+
+def _record(entry: Entry) -> dict[str, object]:
+    return {name: value for name, value in entry._asdict().items() if name != "line"}
