@@ -138,7 +138,6 @@ def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["--op", "conv9d"], "op must be one of conv1d"),
-        ([], "--kernel"),
         (
             ["--kernel", "conv1d", "--suite", "nothing"],
             "suite must be one of kernelbench, models or a JSON file",

@@ -151,3 +151,39 @@ def test_no_such_gpu(gpus, here, slug, wanted, message):
 def test_history_lies_beside_the_database(tmp_path):
     """The search history is a file beside the database by default."""
     assert history_beside(tmp_path / "tunedb.sqlite") == str(tmp_path / "tunedb.history.log")
+
+
+def test_captured_layers_are_asked_for_as_they_were(tmp_path):
+    """A captured suite is swept in its own dtypes and layouts, all operations, with its calls; options stand over that."""
+    path = tmp_path / "model.json"
+    shared = {"n": 1, "c_in": 4, "c_out": 8, "groups": 1, "bias": True}
+    flat = {
+        "spatial_in": [9],
+        "kernel": [3],
+        "stride": [1],
+        "padding": [0],
+        "output_padding": [0],
+        "dilation": [1],
+    }
+    deep = {name: 2 * sizes for name, sizes in flat.items()}
+    variant = {"dtype": "bfloat16", "precision": "ieee", "layout": "channels_last", "modules": ["up"]}
+    path.write_text(
+        json.dumps(
+            [
+                {"id": "up", "op": "conv_transpose2d", **shared, **deep, **variant, "calls": 3},
+                {"id": "up#2", "op": "conv_transpose2d", **shared, **deep, **variant, "calls": 2},
+                {"id": "plain", "op": "conv1d", **shared, **flat},
+            ]
+        )
+    )
+    chosen = select("all", [str(path)])
+    found = {(chosen.labels[one], one.dtype, one.layout): chosen.calls[one] for one in chosen.problems}
+    assert found == {
+        ("up", "bfloat16", "channels_last"): 5,
+        ("plain float32 channels_first", "float32", "channels_first"): 1,
+        ("plain float16 channels_first", "float16", "channels_first"): 1,
+    }
+    chosen = select("conv_transpose2d", [str(path)], dtypes=["float32"], precision="ieee")
+    assert [(one.dtype, one.precision, one.layout) for one in chosen.problems] == [
+        ("float32", "ieee", "channels_last")
+    ]

@@ -25,7 +25,8 @@ def main() -> None:
     "--op",
     "--kernel",
     "op",
-    required=True,
+    default="all",
+    show_default=True,
     metavar="OP",
     help="Operation to tune: conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d or all.",
 )
@@ -80,7 +81,7 @@ def main() -> None:
 )
 def sweep(
     op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
-    dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str,
+    dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str | None,
     device: str | None, gpus: str, trials: int, deadline_s: float | None, storage: str | None, db: Path | None,
     triton_db: Path | None, **shape: Any,
 ) -> None:  # fmt: skip

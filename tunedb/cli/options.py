@@ -35,10 +35,10 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-def listed(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Return values that were joined by commas."""
+def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Return values that were joined by commas; none where the option is left out."""
     del ctx, param
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
 def shape_options(command: Command) -> Command:
@@ -58,16 +58,25 @@ def shape_options(command: Command) -> Command:
 
 
 def variant_options(*, many: bool) -> Callable[[Command], Command]:
-    """Add --dtype, --layout and --precision: one value each, or several."""
-    plural, several = ("s", "; several are joined by commas") if many else ("", "")
-    each: dict[str, Any] = {"callback": listed, "metavar": "A,B,…"} if many else {}
-    dtypes, layouts = ("float32,float16", ",".join(LAYOUTS)) if many else ("float32", LAYOUTS[0])
+    """Add --dtype, --layout and --precision: one value each, or several, which are left to the suite by default."""
+    plural, several, own = ("", "", "")
+    each: dict[str, Any] = {"show_default": True}
+    if many:
+        plural, several = "s", "; several are joined by commas"
+        own = " Default: a captured layer's own, for others {}."
+        each = {"callback": listed, "metavar": "A,B,…"}
+
+    def text(what: str, default: str) -> str:
+        return f"{what}{several}.{own.format(default)}"
+
+    def default(value: str) -> str | None:
+        return None if many else value
 
     def add(command: Command) -> Command:
         for option in reversed((
-            click.option("--dtype", f"dtype{plural}", **each, default=dtypes, show_default=True, help=f"float32, float16 or bfloat16{several}."),
-            click.option("--layout", f"layout{plural}", **each, default=layouts, show_default=True, help=f"channels_first or channels_last{several}."),
-            click.option("--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="How float32 is multiplied: tf32, or ieee for exact products."),
+            click.option("--dtype", f"dtype{plural}", **each, default=default("float32"), help=text("float32, float16 or bfloat16", "float32,float16")),
+            click.option("--layout", f"layout{plural}", **each, default=default(LAYOUTS[0]), help=text("channels_first or channels_last", "both")),
+            click.option("--precision", type=click.Choice(PRECISIONS), default=default("tf32"), show_default=not many, help="How float32 is multiplied: tf32, or ieee for exact products." + own.format("tf32")),
         )):  # fmt: skip
             command = option(command)
         return command

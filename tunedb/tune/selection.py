@@ -16,10 +16,11 @@ ABSENT = "4090"  # what a machine without a GPU sweeps for
 
 
 class Selection(NamedTuple):
-    """Problems without repetition, with a name for people, and the suites that they belong to."""
+    """Problems without repetition, with a name for people, the calls in one forward pass, and the suites that they belong to."""
 
     problems: list[Problem]
     labels: dict[Problem, str]
+    calls: dict[Problem, int]
     suites: dict[str, list[Entry]]
 
 
@@ -36,13 +37,14 @@ def select(
     shape: Entry | None = None,
     only: Sequence[str] = (),
     batch: int | None = None,
-    dtypes: Sequence[str] = ("float32", "float16"),
-    layouts: Sequence[str] = LAYOUTS,
-    precision: str = "tf32",
+    dtypes: Sequence[str] = (),
+    layouts: Sequence[str] = (),
+    precision: str | None = None,
 ) -> Selection:
     """Return the problems of an operation, or of "all", in some suites (all that are shipped, by default) or of one shape.
 
-    `only` keeps the entries of these ids, `batch` those of this n.
+    Without `dtypes`, `layouts` or `precision` a captured entry has its own, and any other is asked for in float32 and float16,
+    in all layouts, in tf32. `only` keeps the entries of these ids, `batch` those of this n.
     Raises ProblemError, SuiteError: for an unknown name, or where nothing is left to do.
     """
     if op != "all" and op not in OPS:
@@ -124,21 +126,26 @@ def _selection(
     suites: dict[str, list[Entry]],
     dtypes: Sequence[str],
     layouts: Sequence[str],
-    precision: str,
+    precision: str | None,
 ) -> Selection:
     labels: dict[Problem, str] = {}
+    calls: dict[Problem, int] = {}
     sizes: dict[str, Entry] = {}
     for entry in entries:
         # An id that means another layer in a second suite is told apart by its shapes.
         same = sizes.setdefault(entry.id, entry)[2:] == entry[2:]
         name = entry.id if same else f"{entry.id} {describe(entry.problem())}"
-        for problem in problems([entry], dtypes, layouts, precision):
-            labels.setdefault(problem, f"{name} {problem.dtype} {problem.layout}")
+        found = problems([entry], dtypes, layouts, precision)
+        for problem in found:
+            # A captured layer that stands for one problem needs no more than its name.
+            full = name if entry.captured and len(found) == 1 else f"{name} {problem.dtype} {problem.layout}"
+            labels.setdefault(problem, full)
+            calls[problem] = calls.get(problem, 0) + entry.calls
     if not labels:
         raise ProblemError(
             "at least one layout must apply, but channels_last is for two and three dimensions only."
         )
-    return Selection(list(labels), labels, suites)
+    return Selection(list(labels), labels, calls, suites)
 
 
 def _loaded(suites: Sequence[str]) -> dict[str, list[Entry]]:
