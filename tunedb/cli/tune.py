@@ -1,0 +1,88 @@
+"""The command `tunedb tune`: from the factory of a model to its report."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunedb.cli.options import database_option
+from tunedb.errors import ProblemError
+
+__all__ = ["tune"]
+
+
+@click.command()
+@click.argument("factory", metavar="MODULE:FACTORY")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Search for so long: the layers with the most time to win first.",
+)
+@click.option("--device", metavar="SLUG", help="GPU to tune for. Default: the GPU of this machine, else 4090, predicted.")
+@click.option("--gpus", default="all", show_default=True, metavar="all|0,1", help="CUDA indices of the GPUs to measure on.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Also write the captured suite to this JSON file.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write the report as one HTML page.")
+@database_option("Database to write the results to, one that calls read. Default: your user database.")
+def tune(
+    factory: str, minutes: float, device: str | None, gpus: str, save: Path | None, html: Path | None, db: Path | None
+) -> None:
+    """Capture a model, sweep its layers, and report what that gives.
+
+    MODULE:FACTORY names a function without arguments that returns the model and its inputs: (model, x), (model, (x, y)) or
+    (model, {"name": x}). The module is looked for in this folder too.
+    """
+    from tunedb.model.report import report
+    from tunedb.model.report_page import page
+    from tunedb.model.tune_model import capture_model, tune_layers
+    from tunedb.tune.progress import progress_for
+
+    model, inputs, named = made(factory)
+    layers = capture_model(model, inputs, named)
+    if save is not None:
+        layers.save(save)
+    summary, goal = tune_layers(
+        layers, minutes=minutes, db=db, device=device, gpus=gpus, progress=progress_for()
+    )
+    found = report(layers.entries, goal, title=factory)
+    click.echo(str(found))
+    if html is not None:
+        html.write_text(page(found), encoding="utf-8")
+    sys.exit(0 if summary.records else 1)
+
+
+def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """Return a factory's model and its inputs by position and by name.
+
+    Raises ProblemError: where there is no such function, or where it gives something else.
+    """
+    name, colon, attribute = factory.partition(":")
+    if not name or not attribute:
+        raise ProblemError(
+            f"a factory must be named MODULE:FACTORY, as in mypackage.models:make_unet, but got {factory!r}."
+        )
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 (sys.path holds text)
+        sys.path.insert(0, here)
+    try:
+        function = getattr(importlib.import_module(name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports is missing: its own traceback says what
+        raise ProblemError(
+            f"a factory's module must be importable from this folder or be installed, but there is no {error.name}."
+        ) from error
+    except AttributeError as error:
+        raise ProblemError(f"{name} must have the function {attribute}, but has not.") from error
+    given = function()
+    if not isinstance(given, tuple) or len(given) != 2 or not callable(given[0]):
+        raise ProblemError(
+            f"{factory} must return a model and its inputs, (model, x), but returned {type(given).__name__}."
+        )
+    model, inputs = given
+    if isinstance(inputs, dict):
+        return model, (), inputs
+    return model, inputs if isinstance(inputs, tuple) else (inputs,), {}
