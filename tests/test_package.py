@@ -165,7 +165,7 @@ def test_wheel(wheel):
     expected = {"tunedb/py.typed"}
     for folder, place in (("tunedb", "tunedb"), ("kernels", "tunedb/kernels"), ("db", "tunedb/db")):
         files = [
-            path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".sqlite", ".json", ".md"}
+            path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".sqlite", ".json", ".md", ".html", ".css", ".js"}
         ]
         expected |= {f"{place}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {name for name in held if not name.startswith(info)} == expected

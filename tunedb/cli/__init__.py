@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import click
 
 from tunedb.cli.options import Commands, database_option, entry_of, shape_options, variant_options
+from tunedb.cli.report_command import report
 from tunedb.errors import TunedbWarning
 
 __all__ = ["main"]
@@ -18,6 +19,9 @@ __all__ = ["main"]
 def main() -> None:
     """Tune convolution kernels, look at the results, and ask why a kernel was chosen."""
     warnings.showwarning = _show_warning
+
+
+main.add_command(report)
 
 
 @main.command()

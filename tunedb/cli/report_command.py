@@ -1,0 +1,136 @@
+"""The command `tunedb report`."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tunedb.problem import DTYPES, LAYOUTS, PRECISIONS
+
+if TYPE_CHECKING:
+    from tunedb.model.database_report import DatabaseReport
+    from tunedb.model.report import Report
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option(
+    "--db",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With a suite, a database that answers before those in use; without one, the only database of the report.",
+)
+@click.option(
+    "--device",
+    metavar="SLUG",
+    help="GPU to report on. Default: the GPU of this machine, else 4090; without a suite every device.",
+)
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="float16", show_default=True, help="For layers that do not say their own."
+)  # fmt: skip
+@click.option(
+    "--layout", type=click.Choice(LAYOUTS), default="channels_first", show_default=True, help="For layers that do not say their own."
+)  # fmt: skip
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="Of float32, for layers that do not say their own."
+)  # fmt: skip
+@click.option(
+    "--json",
+    "as_data",
+    is_flag=True,
+    help="Print JSON data instead of a table; all times are in microseconds.",
+)
+@click.option(
+    "--html",
+    "html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write one self-contained HTML page with plots; needs matplotlib (the extra tunedb[report]).",
+)
+def report(
+    suites: tuple[str, ...], db: Path | None, device: str | None, dtype: str, layout: str, precision: str, as_data: bool, html: Path | None
+) -> None:  # fmt: skip
+    """Say what the records are worth, layer by layer.
+
+    SUITE is the name of a suite or a JSON file, such as a captured one. Without one the report is of the databases themselves.
+    """
+    from tunedb.model.report_json import as_json
+    from tunedb.model.report_table import report_text
+
+    found: Report | DatabaseReport
+    if suites:
+        with _answering_first(db):
+            found = _of_suites(suites, device, dtype, precision, layout)
+    else:
+        found = _of_databases(db, device)
+    if html is not None:
+        _write(found, html)
+    if as_data:
+        click.echo(json.dumps(as_json(found), indent=1))
+        return
+    click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if html is not None:
+        click.echo(f"\nThe page is in {html}")
+
+
+def _of_suites(names: tuple[str, ...], slug: str | None, dtype: str, precision: str, layout: str) -> "Report":
+    from tunedb.model.report import report, variant
+    from tunedb.suite import load_suite
+    from tunedb.tune.selection import target
+
+    entries = [entry for name in names for entry in variant(load_suite(name), dtype, precision, layout)]
+    return report(entries, target(slug).device, title=", ".join(Path(name).name for name in names))
+
+
+def _of_databases(db: Path | None, slug: str | None) -> "DatabaseReport":
+    from tunedb.device import by_slug
+    from tunedb.model.database_report import database_report
+    from tunedb.store.files import databases
+
+    found = database_report([db] if db else databases(slug), device=slug, title=db.name if db else "")
+    if slug is not None and not found.totals.records:
+        by_slug(slug)  # a name that is none is refused; a GPU that only the files know is none
+    return found
+
+
+def _write(found: "Report | DatabaseReport", path: Path) -> None:
+    from tunedb.model.report_page import page
+
+    text = page(found)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"must be a file that can be written, but got {path}: {error.strerror}."
+        raise click.BadParameter(message, param_hint="'--html'") from error
+
+
+@contextmanager
+def _answering_first(db: Path | None) -> Iterator[None]:
+    """Let a database answer before those in use.
+
+    Raises DatabaseError: where it cannot be read, which a lookup would only warn of.
+    """
+    if db is None:
+        yield
+        return
+    from tunedb.store.files import user_files
+    from tunedb.store.read import Database
+
+    Database(db).close()
+    before = os.environ.get("TUNEDB_PATH")
+    others = [str(path) for path in user_files() if path.is_file() and path != db]
+    os.environ["TUNEDB_PATH"] = os.pathsep.join([str(db), *others])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TUNEDB_PATH"]
+        else:
+            os.environ["TUNEDB_PATH"] = before
