@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from tunedb import model
 from tunedb.describe import describe, micros
 from tunedb.model.database_report import DatabaseReport, Named
 from tunedb.model.report import Report, Row
@@ -93,7 +92,7 @@ def _printable(text: str) -> str:
 
 
 def _part(name: str) -> str:
-    return files(model).joinpath("page", name).read_text(encoding="utf-8")
+    return files("tunedb.model.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:
