@@ -5,26 +5,12 @@ from typing import NamedTuple
 
 from tunedb.describe import micros
 from tunedb.model.report import Row, Totals
-from tunedb.model.report_svg import ESTIMATE, INK, MUTED, ON_TUNEDB, TORCH, TUNEDB, Canvas, cut
+from tunedb.model.report_svg import ESTIMATE, INK, MUTED, ON_TUNEDB, TORCH, TUNEDB, Canvas, Size, cut
 
-__all__ = ["Size", "layers_chart", "pass_chart", "saved_chart"]
+__all__ = ["layers_chart", "pass_chart", "saved_chart"]
 
 SHOWN = 30  # layers of a plot; the others are summed
 HATCH = "////"
-
-
-class Size(NamedTuple):
-    """The two forms of a plot: beside the bars are their names, or, where there is no room for that, above them."""
-
-    name: str
-    width: int
-    names: int  # pixels for the names, 0 for names above
-    letters: int  # of a name
-    values: int  # pixels for the values behind the longest bar
-
-
-WIDE = Size("wide", 1000, 290, 38, 180)
-NARROW = Size("narrow", 360, 0, 46, 128)
 
 
 class _Bar(NamedTuple):
@@ -43,7 +29,7 @@ def layers_chart(rows: Sequence[Row], size: Size) -> str:
     ranked = sorted(rows, key=lambda row: -row.weight_us)
     bars = [_layer(row) for row in ranked[:SHOWN]] + _others(ranked[SHOWN:])
     title = f"Time of a forward pass by layer, {len(bars)} bars"
-    drawing, scale = _frame(bars, size, max((_length(bar) for bar in bars), default=0.0))
+    drawing, scale = _frame(bars, size, [_length(bar) for bar in bars])
     left = size.names
     _key(drawing, size, estimates=any(bar.estimated for bar in bars))
     for place, bar in enumerate(bars):
@@ -79,7 +65,7 @@ def saved_chart(rows: Sequence[Row], size: Size) -> str:
     if others := ranked[SHOWN:]:
         known = sum(gain for row, gain in others if row.saved_pass_us is not None)
         bars.append(_gain(f"{len(others)} other layers", known, sum(gain for _, gain in others) - known))
-    drawing, scale = _frame(bars, size, max(abs(bar.tunedb) + bar.estimated for bar in bars))
+    drawing, scale = _frame(bars, size, [abs(bar.tunedb) + bar.estimated for bar in bars])
     _key_of(drawing, size, [("saved", "tunedb"), *([("estimate", "estimate")] if any(bar.estimated for bar in bars) else []), *([("lost", "lost")] if any(bar.tunedb < 0 for bar in bars) else [])])  # fmt: skip
     for place, bar in enumerate(bars):
         y = _name(drawing, bar.name, place, size)
@@ -221,11 +207,10 @@ def _length(bar: _Bar) -> float:
     return max(bar.torch + bar.estimated, bar.tunedb, bar.floor)
 
 
-def _frame(bars: Sequence[_Bar], size: Size, longest: float) -> tuple[Canvas, float]:
+def _frame(bars: Sequence[_Bar], size: Size, lengths: Sequence[float]) -> tuple[Canvas, float]:
     """Return a drawing with room for the bars, and the pixels of a microsecond."""
-    step = 25 if size.names else 42
-    room = size.width - size.names - size.values
-    return Canvas(size.width, 38 + step * len(bars)), room / max(longest, 1e-9)
+    scale = size.scale([(length, bar.value) for length, bar in zip(lengths, bars, strict=True)])
+    return Canvas(size.width, 38 + size.step * len(bars)), scale
 
 
 def _name(drawing: Canvas, name: str, place: int, size: Size) -> float:

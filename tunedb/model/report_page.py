@@ -70,7 +70,7 @@ def _databases(found: DatabaseReport) -> dict[str, Any]:
 
 
 def _both(name: str, draw: Callable[[Any], str]) -> dict[str, str]:
-    from tunedb.model.report_charts import NARROW, WIDE
+    from tunedb.model.report_svg import NARROW, WIDE
 
     return {f"{name}_{size.name}": draw(size) for size in (WIDE, NARROW)}
 

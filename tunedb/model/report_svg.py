@@ -6,7 +6,8 @@ a dark page has dark plots.
 
 import io
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 from tunedb.errors import TunedbError
@@ -14,7 +15,7 @@ from tunedb.errors import TunedbError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "Canvas", "cut"]
+__all__ = ["COLOURS", "NARROW", "WIDE", "Canvas", "Size", "cut"]
 
 INK, MUTED, TUNEDB, TORCH, ESTIMATE, ON_TUNEDB = (f"#0{n}0{n}0{n}" for n in range(1, 7))
 COLOURS = {
@@ -26,10 +27,34 @@ COLOURS = {
     ON_TUNEDB: "var(--on-tunedb)",
 }
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+LETTER = 7.4  # pixels of a letter of 11.5 pixels in a wide font
 _FONT = re.compile(
     r"font: (?:(bold|\d+) )?([\d.]+)px [^;]+"
 )  # as matplotlib writes a font that is not bold, or all of them
 _FAMILY = re.compile(r"font-family: [^;]+; ")
+
+
+class Size(NamedTuple):
+    """The two forms of a plot: beside the bars are their names, or, where there is no room for that, above them."""
+
+    name: str
+    width: int
+    names: int  # pixels for the names, 0 for names above
+    letters: int  # of a name
+    step: int  # pixels from bar to bar
+
+    def scale(self, bars: Sequence[tuple[float, str]]) -> float:
+        """Return the pixels of a unit so that each bar and its value behind it have room."""
+        rooms = (
+            max(16.0, self.width - self.names - 10 - LETTER * len(value)) / length
+            for length, value in bars
+            if length > 0
+        )
+        return min(rooms, default=1.0)
+
+
+WIDE = Size("wide", 1000, 290, 38, 25)
+NARROW = Size("narrow", 360, 0, 46, 42)
 
 
 class Canvas:
