@@ -24,7 +24,8 @@ __all__ = ["report"]
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option(
     "--db",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="With a suite, a database that answers before those in use; without one, the only database of the report.",
 )
 @click.option(
@@ -64,6 +65,8 @@ def report(
     from tunedb.model.report_json import as_json
     from tunedb.model.report_table import report_text
 
+    if db is not None and not db.is_file():
+        raise click.BadParameter(f"must be a file, but there is none at {db}.", param_hint="'--db'")
     found: Report | DatabaseReport
     if suites:
         with _answering_first(db):

@@ -9,7 +9,7 @@ from typing import Any
 from tunedb.describe import describe, micros
 from tunedb.model.database_report import DatabaseReport, Named
 from tunedb.model.report import Report, Row
-from tunedb.model.report_words import MEANS, counted, gain, here, rest, speedup, trust
+from tunedb.model.report_words import MEANS, counted, gain, here, printable, rest, speedup, trust
 
 __all__ = ["page"]
 
@@ -44,7 +44,7 @@ def page(found: Report | DatabaseReport) -> str:
 def _suite(found: Report) -> dict[str, Any]:
     from tunedb.model.report_charts import layers_chart, pass_chart, saved_chart
 
-    rows = [row._replace(id=_printable(row.id), modules=tuple(map(_printable, row.modules)), why=_printable(row.why)) for row in found.rows]  # fmt: skip
+    rows = [row._replace(id=printable(row.id), modules=tuple(map(printable, row.modules)), why=printable(row.why)) for row in found.rows]  # fmt: skip
     rows.sort(key=lambda row: -row.weight_us)
     plots: dict[str, str] = {}
     if rows:
@@ -52,7 +52,7 @@ def _suite(found: Report) -> dict[str, Any]:
         plots |= _both("saved", lambda size: saved_chart(rows, size))
         plots |= _both("whole", lambda size: pass_chart(rows, found.totals, size))
     return {
-        "title": _printable(found.title) or "Layers", "rows": rows, "shapes": _shapes, "plots": plots, "source": _source,
+        "title": printable(found.title) or "Layers", "rows": rows, "shapes": _shapes, "plots": plots, "source": _source,
         "gain": gain(found.totals), "rest": rest(found.totals), "trust": trust(found), "here": here(found),
     }  # fmt: skip
 
@@ -61,10 +61,10 @@ def _databases(found: DatabaseReport) -> dict[str, Any]:
     from tunedb.model.database_chart import groups_chart
 
     def names(one: Named) -> str:
-        return ", ".join(map(_printable, one.names))
+        return ", ".join(map(printable, one.names))
 
     return {
-        "title": _printable(found.title) or "Databases", "paths": [_printable(str(path)) for path in found.paths],
+        "title": printable(found.title) or "Databases", "paths": [printable(str(path)) for path in found.paths],
         "names": names, "describe": describe, "plots": _both("groups", lambda size: groups_chart(found.groups, size)),
     }  # fmt: skip
 
@@ -84,11 +84,6 @@ def _source(row: Row) -> str:
     if row.rests_on == "borrowed":
         return f"borrowed: {row.provenance} on {row.record_device}"
     return row.rests_on or "no record"
-
-
-def _printable(text: str) -> str:
-    """Return text without what neither SVG nor a reader can take: control characters, half characters, turned directions."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _part(name: str) -> str:

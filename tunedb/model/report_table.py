@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tunedb.describe import describe, micros, table
 from tunedb.model.database_report import DatabaseReport, Group, Named
 from tunedb.model.report import Report, Row
-from tunedb.model.report_words import gain, rest, speedup, trust
+from tunedb.model.report_words import counted, gain, printable, rest, speedup, trust
 
 __all__ = ["report_text"]
 
@@ -29,7 +29,7 @@ def _suite(found: Report, width: int | None) -> str:
     rows = sorted(found.rows, key=lambda row: -row.weight_us)
     here = "" if found.here else ", which is not in this machine"
     lines = [
-        f"{found.title or 'layers'} on {found.device.slug} ({found.device.name}{here}), {found.date}",
+        f"{printable(found.title) or 'layers'} on {found.device.slug} ({found.device.name}{here}), {found.date}",
         "",
         *gain(found.totals),
         *rest(found.totals),
@@ -38,7 +38,7 @@ def _suite(found: Report, width: int | None) -> str:
     if not rows:
         return "\n".join(_wrapped(lines, width))
     columns = [
-        Column("layer", [_cut(row.name, width) for row in rows], 0),
+        Column("layer", [_cut(printable(row.name), width) for row in rows], 0),
         Column("shapes", [describe(row.problem) for row in rows], 9),
         Column("calls", [str(row.calls) for row in rows], 1),
         Column("floor", [micros(row.floor_us) for row in rows], 5),
@@ -78,7 +78,7 @@ def _databases(found: DatabaseReport, width: int | None) -> str:
         f"{found.title or 'databases'}, {files}, {found.date}",
         *(f"  {path}" for path in found.paths),
         "",
-        f"{total.records} records, {total.compared} of them compared with torch: {speedup(total.speedup)} (geometric mean), torch's own kernel won {total.torch_kernel}; {total.stale} stale",
+        f"{counted(total.records, 'record')}, {total.compared} of them compared with torch: {speedup(total.speedup)} (geometric mean), torch's own kernel won {total.torch_kernel}; {total.stale} stale",
         *(f"versions: {text}" for text in found.versions),
     ]
     lines = _wrapped(lines, width)
@@ -88,7 +88,7 @@ def _databases(found: DatabaseReport, width: int | None) -> str:
         if members:
             lines += [
                 "",
-                f"The {head} {len(members)} by speed-up over torch:",
+                *_wrapped([f"The {head} {len(members)} by speed-up over torch:"], width),
                 *_fitted(_members(members), width),
             ]
     return "\n".join(lines)
@@ -125,14 +125,21 @@ def _members(members: Sequence[Named]) -> list[Column]:
 
 def _cut(name: str, width: int | None) -> str:
     """Return a name of at most a third of the width: its end, which says most."""
-    most = len(name) if width is None else max(12, width // 3)
+    most = len(name) if width is None else max(12, min(48, width // 3))
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
     if width is None:
         return list(lines)
-    return [part for line in lines for part in (wrap(line, max(width, 20), subsequent_indent="  ") or [""])]
+    return [
+        part
+        for line in lines
+        for part in (
+            wrap(line, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            or [""]
+        )
+    ]
 
 
 def _fitted(columns: Sequence[Column], width: int | None) -> list[str]:

@@ -3,7 +3,7 @@
 from tunedb.describe import micros
 from tunedb.model.report import RESTS_ON, Report, Totals
 
-__all__ = ["counted", "gain", "here", "rest", "speedup", "trust"]
+__all__ = ["counted", "gain", "here", "printable", "rest", "speedup", "trust"]
 
 MEANS = {
     "measured": "measured on this device for exactly this problem",
@@ -73,3 +73,8 @@ def here(report: Report) -> str:
         if report.here
         else f"{report.device.name} is not in this machine: every time here is from records."
     )
+
+
+def printable(text: str) -> str:
+    """Return text without what no reader and no terminal should take: control characters, half characters, turned directions."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
