@@ -4,7 +4,6 @@ A history may be older or newer than this code: a field that is missing has its 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -13,17 +12,16 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from tunedb.errors import StorageError
 from tunedb.problem import Problem
 from tunedb.record import Measurement, Tried
+from tunedb.tune.journal_file import FileLock, open_journal
 from tunedb.tune.space import Space
 
 __all__ = ["STALE_S", "History", "Past", "State", "study_name"]
@@ -45,7 +43,7 @@ class State(NamedTuple):
     owner: str = ""  # host:process id:start time of the process
     since: float = 0.0  # seconds since the epoch: the last sign of life, or the end
     cause: str = ""
-    trials: int = 0  # how many were asked for when it ended
+    trials: int = 0  # how many were asked for when it last had its answer
 
     def answers(self, trials: int) -> bool:
         """Whether the problem is done, with at least as many trials as are asked for now."""
@@ -56,35 +54,16 @@ class State(NamedTuple):
         return self.name != "running" or now - self.since > STALE_S or _is_dead(self.owner)
 
 
-class _FileLock(JournalFileOpenLock):
-    """A lock that the system releases when its owner is killed. Optuna's own would stay locked for 30 s."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def acquire(self) -> bool:
-        self._file = Path(self._path).open("ab")  # noqa: SIM115 (closed by release)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        assert self._file is not None
-        self._file.close()
-        self._file = None
-
-
 class History:
     """One storage. Open it once: reading a journal of thousands of trials takes a good part of a second."""
 
     def __init__(self, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._claims = None if "://" in storage else _FileLock(storage + ".claims")
+        self._claims = None if "://" in storage else FileLock(storage + ".claims")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._storage = _journal(storage) if self._claims else optuna.storages.RDBStorage(storage)
+                self._storage = open_journal(storage) if self._claims else optuna.storages.RDBStorage(storage)
             self._ids = {study.study_name: study._study_id for study in self._storage.get_all_studies()}  # noqa: SLF001
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -118,7 +97,7 @@ class History:
 class Past:
     """One problem's study: its trials, its state and its result. Each trial is written in one step."""
 
-    def __init__(self, study: optuna.Study, claims: _FileLock | None) -> None:
+    def __init__(self, study: optuna.Study, claims: FileLock | None) -> None:
         self._study = study
         self._claims = claims
 
@@ -131,6 +110,16 @@ class Past:
         """The final result, as it was given to `finish`."""
         found: dict[str, Any] | None = self._study.user_attrs.get("result")
         return found
+
+    @property
+    def looked(self) -> float | None:
+        """Torch's microseconds, where a sweep by gain has looked at the problem; None where none has."""
+        found: float | None = self._study.user_attrs.get("looked")
+        return found
+
+    def look(self, aten_us: float) -> None:
+        """Write what torch takes. It is no answer: the problem waits as before."""
+        self._study.set_user_attr("looked", aten_us)
 
     def tried(self) -> list[Tried]:
         """Return the trials of all earlier sweeps, in the order in which they ended."""
@@ -175,14 +164,14 @@ class Past:
             state = self.state
             if state.answers(trials) or not state.free(time.time()):
                 return False
-            self.heartbeat(owner)
+            self.heartbeat(owner, state.trials)
         if self._claims is None:
             time.sleep(_SETTLE_S)
         return self.state.owner == owner
 
-    def heartbeat(self, owner: str) -> None:
-        """Write that the owner is alive and works on the problem."""
-        self._set(State("running", owner, time.time()))
+    def heartbeat(self, owner: str, trials: int = 0) -> None:
+        """Write that the owner is alive and works on a problem that has an answer of so many trials."""
+        self._set(State("running", owner, time.time(), trials=trials))
 
     def finish(
         self, name: str, *, cause: str = "", trials: int = 0, result: Mapping[str, Any] | None = None
@@ -271,28 +260,3 @@ def _started(pid: int) -> str:
 def _state(attrs: Mapping[str, Any]) -> State:
     given = attrs.get("state", {})
     return State(**{field: given[field] for field in State._fields if field in given})
-
-
-def _journal(storage: str) -> BaseStorage:
-    path = Path(storage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _FileLock(storage + ".lock")
-    if path.exists():
-        lock.acquire()
-        try:
-            _drop_half_line(path)
-        finally:
-            lock.release()
-    return JournalStorage(JournalFileBackend(storage, lock_obj=lock))
-
-
-def _drop_half_line(path: Path) -> None:
-    """Remove a last line that a crash left unfinished. If more were appended to it, Optuna could not read the file."""
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        back = min(end, 1 << 20)
-        file.seek(end - back)
-        tail = file.read(back)
-        keep = tail.rfind(b"\n") + 1
-        if keep and keep < len(tail):
-            file.truncate(end - back + keep)
