@@ -22,6 +22,20 @@ def test_torch_is_measured_when_a_problem_is_set_up(bench):
     assert bench.trial("aten", "{}").time_us == bench.aten_us
 
 
+def test_a_look_at_torchs_time_needs_no_reference(monkeypatch, kernels, clock):
+    """Nothing is computed in float64 until a trial, a final or torch's error asks for it; then it is made once."""
+    made = []
+    real = baseline.reference
+    monkeypatch.setattr(baseline, "reference", lambda *given: made.append(1) or real(*given))
+    bench = bench_module.Bench(PROBLEM, 0, clock=clock, launcher=lambda run: run)
+    assert bench.aten_us > 0
+    assert made == []
+    assert bench.trial("good", CONFIG).status == "ok"
+    bench.final([("good", CONFIG)])
+    assert bench.aten_error > 0
+    assert made == [1]
+
+
 def test_a_right_candidate_is_verified_and_timed(bench):
     """A right candidate gets its error and a median between its percentiles."""
     measured = bench.trial("good", CONFIG)

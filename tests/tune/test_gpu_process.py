@@ -28,6 +28,11 @@ def test_a_crash_and_a_hang_cost_one_trial_each(runner):
     assert "longer than 1 s" in found[2].detail
 
 
+def test_a_look_does_not_ask_for_torchs_error(runner):
+    """Where only torch's time is asked for, the bench is not asked for what it must compute in float64."""
+    assert runner.prepare(landscape.problem("conv1d", c_out=120), look=True) == (120.0, None)
+
+
 def test_a_final_that_crashes_is_repeated_one_by_one(runner):
     """The finalist that crashes has its status, torch and the others keep their times."""
     runner.prepare(landscape.problem("conv1d", c_out=120))

@@ -4,11 +4,12 @@ import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.kernel import load
 from tunedb.launch import dense_strides
-from tunedb.measure.reference import Deviation, choose_part, cut, deviation, reference
+from tunedb.measure.reference import Deviation, Part, choose_part, cut, deviation, reference
 from tunedb.measure.timing import Clock, rounds_within, spread, timed
 from tunedb.measure.tolerance import Contract, disagreement
 from tunedb.problem import Problem
@@ -34,11 +35,22 @@ class Tensors(NamedTuple):
     bias: "Tensor | None"
 
 
+class _Reference(NamedTuple):
+    """What results are judged by."""
+
+    part: Part
+    exact: "Tensor"  # float64, of that part
+    theirs: "Tensor"  # torch's whole output, the more exact of its two modes
+    errors: dict[bool, float]  # torch's, by mode
+    contract: Contract
+
+
 class Yardstick:
-    """A problem's seeded tensors, its float64 reference, and torch's result, time and error.
+    """A problem's seeded tensors, torch's time, and what results are judged by: a float64 reference and torch's result.
 
     Torch runs with and without cudnn.benchmark: the faster counts as its time, the less exact as its error, since
-    a record answers users of either mode.
+    a record answers users of either mode. The reference is made when it is first needed: whoever only asks for torch's
+    time does not pay for it.
     Raises what torch raises where the problem does not fit the device or torch cannot compute it.
     """
 
@@ -50,19 +62,23 @@ class Yardstick:
         # the second mode would reuse the plan of the first. So each mode gets a weight of its own alignment.
         other = self.tensors._replace(weight=_aligned_to_16(self.tensors.weight))
         self._of_mode = {True: self.tensors, False: other}
-        self._part = choose_part(problem)
-        self._exact = reference(problem, *self.tensors, self._part)
-        self._theirs, deviations = self._torch_results()
-        self._contract = Contract(
-            aten=max(deviations.values()),
-            scale=float(self._exact.norm()) / math.sqrt(max(1, self._exact.numel())),
-        )
-        self.aten_error = self._contract.aten.error
-        self._searched, times = self._time_torch(clock)
-        self.aten = timed(Measurement("ok", error=deviations[self._searched].error), times)
-        assert self.aten.time_us is not None
-        self.aten_us: float = self.aten.time_us
+        self._searched, self._times = self._time_torch(clock)
+        self.aten_us: float = spread(self._times)[0]
         gc.collect()
+
+    def refer(self) -> None:
+        """Make the reference now, if nobody has needed it yet."""
+        assert self._reference is not None
+
+    @property
+    def aten_error(self) -> float:
+        """Torch's error against float64, in the less exact of its two modes."""
+        return self._reference.contract.aten.error
+
+    @property
+    def aten(self) -> Measurement:
+        """Torch's own measurement, in the faster of its two modes."""
+        return timed(Measurement("ok", error=self._reference.errors[self._searched]), self._times)
 
     @property
     def torch_call(self) -> "Callable[[], Tensor]":
@@ -88,31 +104,40 @@ class Yardstick:
 
     def judge(self, result: "Tensor") -> Measurement:
         """Check a whole result: status "ok" or "wrong", its error, and what is wrong with it."""
-        if _facts(result) != _facts(self._theirs):
+        part, exact, theirs, _, contract = self._reference
+        if _facts(result) != _facts(theirs):
             return Measurement(
-                "wrong", detail=f"the output must be {_facts(self._theirs)}, but is {_facts(result)}"
+                "wrong", detail=f"the output must be {_facts(theirs)}, but is {_facts(result)}"
             )
-        found = deviation(cut(self.problem, result, self._part), self._exact)
-        breach = self._contract.breach(found) or self._contract.disagrees(
-            found, disagreement(result, self._theirs)
-        )
+        found = deviation(cut(self.problem, result, part), exact)
+        breach = contract.breach(found) or contract.disagrees(found, disagreement(result, theirs))
         error = found.error if math.isfinite(found.error) else None
         return Measurement("wrong" if breach else "ok", error=error, detail=breach)
 
-    def _torch_results(self) -> "tuple[Tensor, dict[bool, Deviation]]":
-        """Return torch's whole output, the more exact of the two, and how far each is from float64."""
+    @cached_property
+    def _reference(self) -> _Reference:
+        part = choose_part(self.problem)
+        exact = reference(self.problem, *self.tensors, part)
         theirs = empty_output(self.problem, self._place)
         deviations: dict[bool, Deviation] = {}
         for searched in (True, False):
             result = self._call(searched)()
-            found = deviation(cut(self.problem, result, self._part), self._exact)
+            found = deviation(cut(self.problem, result, part), exact)
             if not deviations or found < min(deviations.values()):
                 theirs.copy_(result)
             deviations[searched] = found
-        return theirs, deviations
+        contract = Contract(
+            aten=max(deviations.values()), scale=float(exact.norm()) / math.sqrt(max(1, exact.numel()))
+        )
+        gc.collect()
+        return _Reference(
+            part, exact, theirs, {mode: found.error for mode, found in deviations.items()}, contract
+        )
 
     def _time_torch(self, clock: Clock) -> tuple[bool, list[float]]:
         calls = [self._call(False), self._call(True)]
+        for searched in (True, False):
+            self._call(searched)()  # chooses and loads its kernel, which is not to be timed
         first = clock.times_us(calls, 1)
         times = clock.times_us(calls, rounds_within(2 * SHORT_US, first, SHORT_ROUNDS))
         searched = spread(times[True])[0] < spread(times[False])[0]

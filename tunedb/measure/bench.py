@@ -49,7 +49,7 @@ class Bench:
         clock: Clock | None = None,
         launcher: Launcher | None = None,
     ) -> None:
-        """Make the problem's tensors and reference, and time torch's own kernel.
+        """Make the problem's tensors, and time torch's own kernel. The float64 reference is made when it is first needed.
 
         `device` is the GPU of that index, by default running its own generation's code.
         Raises what torch raises where the problem does not fit the GPU or torch cannot compute it.
@@ -59,9 +59,14 @@ class Bench:
         self._launcher = launcher
         self._yardstick = Yardstick(problem, self._clock)
         self.floor_us = floor_us(problem, self._clock.device)
-        self.aten_error = self._yardstick.aten_error
         self.aten_us = self._best_us = self._yardstick.aten_us
-        self._baseline = self._clock.allocated()
+        self._baseline: int | None = None  # bytes of the problem itself, once its reference is there
+
+    @property
+    def aten_error(self) -> float:
+        """Torch's error against float64. The first to ask pays for the reference."""
+        self._refer()
+        return self._yardstick.aten_error
 
     def trial(self, kernel: str, config: str) -> Measurement:
         """Verify one candidate against float64 and against torch, then time it for about 15 ms.
@@ -70,6 +75,7 @@ class Bench:
         """
         if kernel == "aten":
             return self._yardstick.aten
+        self._refer()
         measured = self._guarded(lambda: self._trial(kernel, config))
         self._check_nothing_left(kernel, config)
         return measured
@@ -81,6 +87,7 @@ class Bench:
         Raises PoisonedError: as `trial`.
         """
         others = [candidate for candidate in candidates if candidate[0] != "aten"]
+        self._refer()
         measured = self._final(others)
         if others:
             self._check_nothing_left(*others[-1])
@@ -96,6 +103,12 @@ class Bench:
             import torch
 
             torch.cuda.empty_cache()
+
+    def _refer(self) -> None:
+        """Make the reference, before any trial: its memory is not what a trial has left behind."""
+        if self._baseline is None:
+            self._yardstick.refer()
+            self._baseline = self._clock.allocated()
 
     def _trial(self, kernel: str, config: str) -> Measurement:
         plan = self._plan(kernel, config)
@@ -184,9 +197,9 @@ class Bench:
         return Measurement("out-of-resources", detail=telling_line(str(error)))
 
     def _check_nothing_left(self, kernel: str, config: str) -> None:
-        if self._clock.allocated() > self._baseline:
+        if self._clock.allocated() > (self._baseline or 0):
             gc.collect()  # what was in a reference cycle
-        left = self._clock.allocated() - self._baseline
+        left = self._clock.allocated() - (self._baseline or 0)
         assert left <= 0, f"a trial must leave no GPU memory behind, but {kernel} {config} left {left} bytes"
 
 

@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
     """What torch's own kernel needs for the problem."""
 
     aten_us: float | None
-    aten_error: float | None
+    aten_error: float | None  # None where only the time was asked for
 
 
 class PrepareError(Exception):
@@ -80,13 +80,13 @@ class Runner:
         outcome = self._call(self._limits.prepare_s, "environment", source)
         return {} if isinstance(outcome, _Failure) else dict(outcome)
 
-    def prepare(self, problem: Problem) -> Prepared:
-        """Make tensors and reference for a problem, and time torch's own kernel.
+    def prepare(self, problem: Problem, *, look: bool = False) -> Prepared:
+        """Make tensors and reference for a problem, and time torch's own kernel. To `look` is to do without the reference.
 
         Raises PrepareError: where that fails or hangs. BenchError: where the bench is wrong.
         """
         self._problem, self._ready = problem, False
-        outcome = self._call(self._limits.prepare_s, "prepare", problem, self._device)
+        outcome = self._call(self._limits.prepare_s, "prepare", problem, self._device, look)
         if isinstance(outcome, _Failure):
             if not outcome.poisoned:
                 self._replace()  # out of memory, often: start the next problem with all of it
@@ -182,9 +182,9 @@ def _serve(conn: Connection, visible: str, bench_name: str) -> None:
                 if bench is not None:
                     bench.close()
                 bench = None  # so that a failure leaves nothing half-made behind
-                problem, device = args
+                problem, device, look = args
                 bench = resolve(bench_name)(problem, 0, device=device)
-                reply: Any = (bench.aten_us, bench.aten_error)
+                reply: Any = (bench.aten_us, None if look else bench.aten_error)
             elif call == "environment":
                 reply = resolve(args[0])()
             else:
