@@ -11,7 +11,7 @@ from tunedb.cli import main
 from tunedb.errors import StorageError
 from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
-from tunedb.tune.progress import Summary
+from tunedb.tune.summary import Summary
 
 SHAPE = ["--x", "16x32x64x128", "--w", "32x64x3x3", "--stride", "5", "--padding", "1", "--dilation", "2"]
 

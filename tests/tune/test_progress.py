@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from tunedb.record import Measurement, Record, Tried
-from tunedb.tune.progress import LiveProgress, PlainProgress, Summary, clock, progress_for
+from tunedb.tune.progress import LiveProgress, PlainProgress, clock, progress_for
+from tunedb.tune.summary import Summary
 
 PROBLEM, OTHER = landscape.problem("conv2d"), landscape.problem("conv1d")
 RECORD = Record(

@@ -13,7 +13,20 @@ from tunedb.record import Choice, Measurement
 from tunedb.tune.compile_pool import Bug, CompilePool
 from tunedb.tune.gpu_process import BenchError, PrepareError, Runner
 from tunedb.tune.lookahead import Pace
-from tunedb.tune.messages import Baseline, Began, Ended, Failed, Finished, Job, Kept, Setup, Want
+from tunedb.tune.messages import (
+    Baseline,
+    Began,
+    Dropped,
+    End,
+    Ended,
+    Failed,
+    Finished,
+    Job,
+    Kept,
+    Looked,
+    Setup,
+    Want,
+)
 from tunedb.tune.search import Search
 from tunedb.tune.space import searched
 from tunedb.tune.workers import resolve
@@ -22,7 +35,7 @@ __all__ = ["FINALISTS", "drive"]
 
 FINALISTS = 4
 # Choices compiled beyond the trials of a search. For some configs the assembler unrolls the whole loop, which takes ten
-# seconds and more; waiting for the last of them left a GPU idle for a quarter of the time.
+# seconds and more; waiting for the last of them left a GPU idle for a quarter of the time. A short stage gets fewer.
 _SPARE = 8
 
 
@@ -31,12 +44,14 @@ class _Tuning:
 
     def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
+        self.past = len(job.past)
+        self.look = not job.trials  # only torch is timed, so that the next job is wanted at once
         self.ready: deque[tuple[Choice, Measurement]] = deque()
-        self.dry = False  # the search had no further choice when it was last asked
+        self.dry = self.look  # the search had no further choice when it was last asked
         self.bug = ""
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
-            self.search = Search(space, job.trials, past=job.past, hints=job.hints, spare=spare)
+            self.search = Search(space, job.trials or job.ahead, past=job.past, hints=job.hints, spare=spare)
         except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
             self.bug = traceback.format_exc()
             self.dry = True
@@ -46,8 +61,12 @@ class _Tuning:
         if self.bug or (not self.search.seeded and self.search.pending >= limit):
             return None
         choice = self.search.ask()
-        self.dry = choice is None
+        self.dry = self.look or choice is None
         return choice
+
+    def has_news(self) -> bool:
+        """Return whether a trial of this job, not of an earlier one, came to a time."""
+        return any(tried.measurement.status == "ok" for tried in self.search.tried[self.past :])
 
 
 class _Driver:
@@ -69,6 +88,7 @@ class _Driver:
         self._current: _Tuning | None = None
         self._ahead: _Tuning | None = None
         self._wanting = False
+        self._ending = False  # the time is up
         self._unkept = 0  # trials that the coordinator has not written yet
 
     def run(self) -> None:
@@ -102,9 +122,12 @@ class _Driver:
         self._fill()
         aten_us = aten_error = aten = None
         if self._runner is not None and not tuning.bug:
-            aten_us, aten_error = self._runner.prepare(tuning.problem)
+            aten_us, aten_error = self._runner.prepare(tuning.problem, look=tuning.look)
             self._conn.send(Baseline(tuning.problem, aten_us))
-        while not tuning.bug and not tuning.search.finished:
+        if tuning.look and not tuning.bug:
+            self._conn.send(Looked(tuning.problem, aten_us))
+            return
+        while not tuning.bug and not tuning.search.finished and not self._ending:
             # No trial begins before all earlier ones are in the history: a sweep that is killed loses one at most.
             if tuning.ready and (self._runner is None or not self._unkept):
                 choice, compiled = tuning.ready.popleft()
@@ -114,6 +137,10 @@ class _Driver:
             self._fill()
         if tuning.bug:
             raise BenchError(tuning.bug)
+        if not tuning.search.finished and not tuning.has_news():
+            self._conn.send(Dropped(tuning.problem))
+            return
+        complete = tuning.search.finished
         finalists = tuning.search.best(FINALISTS)
         if self._runner is not None:
             aten, *timed = self._runner.final([tried.choice for tried in finalists])
@@ -123,8 +150,9 @@ class _Driver:
             ]
             aten_us = aten.time_us or aten_us
         trials = len(tuning.search.tried)
+        versions = self._versions()
         self._conn.send(
-            Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, self._versions())
+            Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, versions, complete)
         )
 
     def _versions(self) -> dict[str, str]:
@@ -145,17 +173,25 @@ class _Driver:
     def _listen(self) -> None:
         while self._conn.poll():
             try:
-                job = self._conn.recv()
+                message = self._conn.recv()
             except (EOFError, OSError):
-                job = None
-            if job is None:
-                raise SystemExit(0)
-            if isinstance(job, Kept):
-                self._unkept -= 1
-                continue
-            self._wanting = False
-            spare = 0 if self._runner is None else _SPARE
-            self._ahead = _Tuning(job, self._setup, self._kernels, spare)
+                message = None
+            match message:
+                case None:
+                    raise SystemExit(0)
+                case Kept():
+                    self._unkept -= 1
+                case End():
+                    self._ending = True
+                    if self._ahead is not None:
+                        self._conn.send(Dropped(self._ahead.problem))
+                        self._ahead = None
+                case Job():
+                    self._wanting = False
+                    self._ahead = _Tuning(message, self._setup, self._kernels, self._spare(message))
+
+    def _spare(self, job: Job) -> int:
+        return 0 if self._runner is None else min(_SPARE, 1 + max(0, job.trials - len(job.past)) // 4)
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
@@ -199,9 +235,13 @@ class _Driver:
 
     def _fill(self) -> None:
         """Keep the compile pool busy: with the current problem first, then with choices of the next one that need no results."""
+        if self._ending:
+            return
         limit = self._pace.depth(self._lookahead)
         for tuning in (self._current, self._ahead):
-            while tuning is not None and self._pool.outstanding < self._lookahead:
+            # What is compiled during a look is only a guess at what comes next: it must not stand in its way.
+            room = self._setup.workers if tuning is not None and tuning.look else self._lookahead
+            while tuning is not None and self._pool.outstanding < room:
                 choice = tuning.ask(limit if tuning is self._current else 0)
                 if choice is None:
                     break

@@ -10,7 +10,20 @@ from tunedb.tune.gpu_process import Limits
 from tunedb.tune.settings import Settings
 from tunedb.tune.workers import Parts
 
-__all__ = ["Baseline", "Began", "Ended", "Failed", "Finished", "Job", "Kept", "Setup", "Want"]
+__all__ = [
+    "Baseline",
+    "Began",
+    "Dropped",
+    "End",
+    "Ended",
+    "Failed",
+    "Finished",
+    "Job",
+    "Kept",
+    "Looked",
+    "Setup",
+    "Want",
+]
 
 
 class Setup(NamedTuple):
@@ -34,16 +47,25 @@ class Setup(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One problem to search. `past` are its trials of earlier sweeps, which count."""
+    """One problem to search. `past` are its trials of earlier searches, which count.
+
+    With 0 trials torch is timed and nothing else; meanwhile the compilers begin with what a search of `ahead` trials
+    would try first.
+    """
 
     problem: Problem
-    trials: int
+    trials: int  # in all
     past: Sequence[Tried]
     hints: Sequence[Choice]
+    ahead: int = 0
 
 
 class Kept(NamedTuple):
     """The coordinator has written an Ended to the history."""
+
+
+class End(NamedTuple):
+    """The time is up: end the search under way with its final pass, and begin nothing more."""
 
 
 class Want(NamedTuple):
@@ -64,6 +86,19 @@ class Ended(NamedTuple):
     tried: Tried
 
 
+class Looked(NamedTuple):
+    """A job of 0 trials is over."""
+
+    problem: Problem
+    aten_us: float | None
+
+
+class Dropped(NamedTuple):
+    """The time was up before a job had anything to finish; its trials are kept."""
+
+    problem: Problem
+
+
 class Finished(NamedTuple):
     """The final pass is over; `aten` and the finalists come from the same run."""
 
@@ -74,6 +109,7 @@ class Finished(NamedTuple):
     aten_us: float | None
     aten_error: float | None
     environment: dict[str, str]
+    complete: bool = True  # as many trials as were asked for, or all that there are
 
 
 class Failed(NamedTuple):

@@ -3,59 +3,14 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TextIO
 
 from tunedb.describe import micros
-from tunedb.problem import Problem
 from tunedb.record import Record, Tried
+from tunedb.tune.schedule import Standing
+from tunedb.tune.summary import Summary, endings, table_of
 
-__all__ = ["LiveProgress", "PlainProgress", "Progress", "Summary", "progress_for"]
-
-
-class Summary(NamedTuple):
-    """What a sweep came to."""
-
-    records: Mapping[Problem, Record]  # written by this run or found in the history
-    states: Mapping[Problem, str]  # of every problem: done, failed, timed out, running (elsewhere) or waiting
-    causes: Mapping[Problem, str]  # of those that failed or timed out
-    bugs: Mapping[Problem, str]  # tracebacks of those that failed because code is wrong, not because a GPU is
-    labels: Mapping[Problem, str]
-    trials: int  # of this run, not of earlier ones
-    failures: Counter[str]  # status: trials of this run that came to it
-    seconds: float
-    gpus: int
-    ended: str  # "", or why it stopped early: "interrupted", "time limit"
-
-    @property
-    def complete(self) -> bool:
-        """Whether every problem has its answer."""
-        return all(state == "done" for state in self.states.values())
-
-    @property
-    def trials_per_second(self) -> float:
-        """Trials a second a GPU, compilation and verification included."""
-        return self.trials / max(self.seconds, 1e-9) / max(self.gpus, 1)
-
-    def line(self) -> str:
-        """Return the counts in one line."""
-        states = Counter(self.states.values())
-        counts = ", ".join(
-            f"{states[name]} {name}"
-            for name in ("done", "failed", "timed out", "running", "waiting")
-            if states[name]
-        )
-        failed = ", ".join(f"{count} {status}" for status, count in self.failures.most_common())
-        text = (
-            f"{len(self.states)} problems: {counts or 'none'}; {self.trials} trials in {self.seconds:.0f} s"
-        )
-        text += (
-            f", {self.trials_per_second:.1f} a second a GPU"
-            if self.gpus
-            else f", {self.trials / max(self.seconds, 1e-9):.1f} a second"
-        )
-        text += f"; failed trials: {failed or 'none'}"
-        return text + (f"; stopped: {self.ended}" if self.ended else "")
+__all__ = ["LiveProgress", "PlainProgress", "Progress", "progress_for"]
 
 
 class _Job(NamedTuple):
@@ -64,23 +19,36 @@ class _Job(NamedTuple):
     ended: int
     best_us: float | None
     aten_us: float | None
+    open_us: float | None  # of a forward pass, where the sweep goes by gain
 
 
 class Progress:
     """Counts what a sweep tells it and shows nothing; a subclass shows it. Slots are drivers, 0 and up."""
 
-    def begin(self, total: int, done: int, trials: int) -> None:
-        """Note how many problems there are, how many have an answer already, and the trials of each."""
-        self.total, self.done, self.trials = total, done, trials
+    def begin(self, total: int, done: int, trials: int | None) -> None:
+        """Note how many problems there are, how many have an answer already, and the trials of each; None by gain."""
+        self.total, self.done, self.trials = total, done, trials or 0
         self.failures: Counter[str] = Counter()
         self.unanswered = 0  # failed or timed out
         self.ended = 0
         self.started_at = time.monotonic()
         self.done_before = done
         self.jobs: dict[int, _Job] = {}
+        self.standing: Standing | None = None
 
-    def started(self, slot: int, label: str, ended: int) -> None:
-        self.jobs[slot] = _Job(label, self.trials, ended, None, None)
+    def stand(self, standing: Standing | None) -> None:
+        """Note where a sweep by gain stands; None for a sweep of another kind."""
+        self.standing = standing
+
+    def started(
+        self, slot: int, label: str, ended: int, trials: int | None = None, open_us: float | None = None
+    ) -> None:
+        """Note what a driver begins: with how many `trials` in all, and what can be won in a forward pass, by gain."""
+        self.jobs[slot] = _Job(label, self.trials if trials is None else trials, ended, None, None, open_us)
+
+    def looked(self, slot: int, label: str, aten_us: float | None) -> None:  # noqa: ARG002 (for subclasses)
+        """Note that torch has been timed and nothing else was asked for."""
+        self.jobs.pop(slot, None)
 
     def baseline(self, slot: int, aten_us: float | None) -> None:
         if slot in self.jobs:
@@ -101,9 +69,9 @@ class Progress:
             ]
             self.jobs[slot] = job._replace(ended=job.ended + 1, best_us=min(times, default=None))
 
-    def finished(self, slot: int | None, label: str, record: Record) -> None:  # noqa: ARG002 (for subclasses)
-        """Note an answer; `slot` is None where it comes from the history."""
-        self.done += 1
+    def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:  # noqa: ARG002 (for subclasses)
+        """Note an answer; `slot` is None where it comes from the history. By gain it may be followed by better ones."""
+        self.done += done
         if slot is not None:
             self.jobs.pop(slot, None)
 
@@ -127,12 +95,21 @@ class Progress:
         left = self.total - self.done - self.unanswered - part
         return max(0.0, left) * (time.monotonic() - self.started_at) / (ended + part)
 
+    def part(self) -> tuple[float, float]:
+        """Return how much is done and how much there is: problems, or by gain the time above the floor that was open."""
+        if self.standing is None:
+            return self.done + self.unanswered, max(self.total, 1)
+        saved = self.standing.before_us - self.standing.after_us
+        return saved, max(saved + self.standing.open_us, 1e-9)
+
     def rate(self) -> float:
         """Return trials a second, of all GPUs."""
         return self.ended / max(time.monotonic() - self.started_at, 1e-9)
 
     def head(self) -> str:
         """Return the state of the whole sweep in one line."""
+        if self.standing is not None:
+            return gains(self.standing, self.rate())
         left = self.left_s()
         text = f"{self.done} of {self.total} done, {self.unanswered} failed, {self.rate():.1f} trials/s"
         text += f", {clock(left)} left" if left is not None else ""
@@ -149,12 +126,13 @@ class PlainProgress(Progress):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def begin(self, total: int, done: int, trials: int) -> None:
+    def begin(self, total: int, done: int, trials: int | None) -> None:
         super().begin(total, done, trials)
-        self.note(f"{total} problems, {done} of them done, {trials} trials each")
+        each = "trials by gain" if trials is None else f"{trials} trials each"
+        self.note(f"{total} problems, {done} of them done, {each}")
 
-    def finished(self, slot: int | None, label: str, record: Record) -> None:
-        super().finished(slot, label, record)
+    def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:
+        super().finished(slot, label, record, done)
         aten = "" if record.aten_us is None else f", aten {micros(record.aten_us)}"
         origin = "" if slot is not None else " (from the history)"
         self.note(
@@ -169,7 +147,7 @@ class PlainProgress(Progress):
         print(text, file=self._stream, flush=True)
 
     def end(self, summary: Summary) -> None:
-        rows = _table(summary)
+        rows = table_of(summary)
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             cells = [
@@ -177,7 +155,7 @@ class PlainProgress(Progress):
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             self.note("  ".join(cells).rstrip())
-        for text in _endings(summary):
+        for text in endings(summary):
             self.note(text)
 
 
@@ -188,7 +166,7 @@ class LiveProgress(Progress):
         self._console = console
         self._live: Any = None
 
-    def begin(self, total: int, done: int, trials: int) -> None:
+    def begin(self, total: int, done: int, trials: int | None) -> None:
         from rich.live import Live
 
         super().begin(total, done, trials)
@@ -197,8 +175,8 @@ class LiveProgress(Progress):
         )
         self._live.start()
 
-    def finished(self, slot: int | None, label: str, record: Record) -> None:
-        super().finished(slot, label, record)
+    def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:
+        super().finished(slot, label, record, done)
         aten = "" if record.aten_us is None else f", aten {micros(record.aten_us)}"
         self.note(f"{label}: {record.kernel} {micros(record.time_us)}{aten}, floor {micros(record.floor_us)}")
 
@@ -213,14 +191,14 @@ class LiveProgress(Progress):
         from rich.table import Table
 
         self._live.stop()
-        head, *rows = _table(summary)
+        head, *rows = table_of(summary)
         table = Table(*head, box=None)
         for column in table.columns[2:]:
             column.justify = "right"
         for row in rows:
             table.add_row(*row)
         self._console.print(table)
-        for text in _endings(summary):
+        for text in endings(summary):
             self.note(text)
 
     def _draw(self) -> Any:
@@ -230,7 +208,7 @@ class LiveProgress(Progress):
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 1), show_header=bool(self.jobs))
-        for name in ("GPU", "problem", "", "trials", "best", "aten"):
+        for name in ("GPU", "problem", "", "trials", "best", "aten", "to win"):
             table.add_column(name, justify="left" if name in ("problem", "") else "right", no_wrap=True)
         for slot, job in sorted(dict(self.jobs).items()):
             bar = ProgressBar(total=job.trials, completed=min(job.ended, job.trials), width=20)
@@ -241,9 +219,11 @@ class LiveProgress(Progress):
                 f"{job.ended}/{job.trials}",
                 micros(job.best_us),
                 micros(job.aten_us),
+                micros(job.open_us),
             )
+        ended, total = self.part()
         return Group(
-            ProgressBar(total=max(self.total, 1), completed=self.done + self.unanswered, width=60),
+            ProgressBar(total=total, completed=ended, width=60),
             Text(self.head()),
             table,
         )
@@ -266,21 +246,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _table(summary: Summary) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("problem", "kernel", "time", "aten", "floor", "speed-up")]
-    for problem, record in summary.records.items():
-        gain = "-" if record.aten_us is None else f"{record.aten_us / record.time_us:.2f}x"
-        times = (micros(record.time_us), micros(record.aten_us), micros(record.floor_us))
-        rows.append((summary.labels[problem], record.kernel, *times, gain))
-    return rows
-
-
-def _endings(summary: Summary) -> list[str]:
-    """Return what stands under the table: every failure with its cause, and the counts last."""
-    lines = [
-        f"{summary.labels[problem]}: {summary.states[problem]}: {cause}"
-        for problem, cause in summary.causes.items()
-    ]
-    for problem, text in summary.bugs.items():
-        lines.append(f"A programming error failed {summary.labels[problem]}:\n{text.rstrip()}")
-    return [*lines, summary.line()]
+def gains(standing: Standing, rate: float) -> str:
+    """Return where a sweep by gain stands, in one line."""
+    known = f"{standing.known} of {standing.layers} layers known"
+    saved = micros(standing.before_us - standing.after_us) if standing.known else "-"
+    return f"{known}, {saved} of {micros(standing.before_us or None)} saved a forward pass, {micros(standing.open_us)} open, {rate:.1f} trials/s"

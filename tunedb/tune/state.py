@@ -2,29 +2,25 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from tunedb.device import floor_us
 from tunedb.problem import Problem
-from tunedb.record import Choice, Measurement, Record, Tried
-from tunedb.store.read import Database
+from tunedb.record import Choice, Tried
 from tunedb.store.rows import RowError, from_result, to_result
-from tunedb.store.write import Store
-from tunedb.tune.choose_winner import ATEN, winner, without_aten
-from tunedb.tune.journal import History, Past, owner, study_name
+from tunedb.tune.answers import Answers
+from tunedb.tune.journal import History, Past, State, owner, study_name
 from tunedb.tune.messages import Finished, Job
-from tunedb.tune.progress import Progress, Summary
+from tunedb.tune.progress import Progress
+from tunedb.tune.schedule import STAGES, schedule_for
 from tunedb.tune.settings import Settings
 from tunedb.tune.space import Space, searched
-from tunedb.tune.warm_start import nearest
+from tunedb.tune.summary import Layer, Summary
 from tunedb.tune.workers import resolve
 
 __all__ = ["SweepState"]
-
-_DETAIL = 200  # characters of a finalist's detail that the database keeps
 
 
 class _Entry(NamedTuple):
@@ -42,60 +38,54 @@ class SweepState:
         progress: Progress,
     ) -> None:
         self.labels = labels
-        self._predictor = settings.parts.predictor
-        self._device = settings.device
-        self._provenance = settings.provenance
-        self._trials = settings.trials
+        self._settings = settings
         self._progress = progress
         self._kernels = resolve(settings.parts.kernels)
         self._began = time.monotonic()
         self._since = time.time()
         self._owner = owner()
         self._history = History(settings.storage)
-        self._store = Store(settings.db)
-        self._triton_store = None if settings.triton_db is None else Store(settings.triton_db)
+        self._answers = Answers(settings, self._kernels)
+        self._schedule = schedule_for(labels, settings)
         self._entries: dict[Problem, _Entry] = {}
         self._states = dict.fromkeys(labels, "waiting")
-        self._queue: list[Problem] = []
-        self._records: dict[Problem, Record] = {}
+        self._claimed: dict[Problem, tuple[State, int]] = {}  # what it was before, and the trials asked for
+        self._recommended: dict[Problem, list[Choice]] = {}
+        self._trials: Counter[Problem] = Counter()  # of each answer, in all
+        self._aten_us: dict[Problem, float | None] = {}  # of those that were looked at
         self._causes: dict[Problem, str] = {}
         self._bugs: dict[Problem, str] = {}
-        self._winners: dict[Problem, Choice] = {}
-        self._wins: Counter[tuple[str, Choice]] = Counter()
         self._ended: Counter[Problem] = Counter()
         self._failures: Counter[str] = Counter()
         self._count = 0
 
     def __enter__(self) -> Self:
-        self._learn()
-        measured = self._provenance != "predicted"
-        facts = {"device": self._device.slug, "provenance": self._provenance}
-        restored = []
+        unusable = self._answers.learn(self._history)
+        if unusable:
+            self._progress.note(f"Some results of earlier sweeps give no hints: {unusable}")
+        settings = self._settings
+        facts = {"device": settings.device.slug, "provenance": settings.provenance}
         for problem, label in self.labels.items():
-            space = searched(problem, self._device, self._kernels, measured=measured)
-            name = study_name(space, self._provenance, self._kernels, self._predictor)
+            space = searched(
+                problem, settings.device, self._kernels, measured=settings.provenance != "predicted"
+            )
+            name = study_name(space, settings.provenance, self._kernels, settings.parts.predictor)
             past = self._history.past(
                 name, {**facts, "label": label, "problem": problem._asdict(), "state": {"name": "waiting"}}
             )
             self._entries[problem] = _Entry(space, past)
-            if past.state.answers(self._trials):
-                restored.append(problem)
-        self._progress.begin(len(self.labels), 0, self._trials)
-        for problem in restored:
-            self._restore(problem)
-        # Long ones first, so that all GPUs end at about the same time.
-        self._queue = sorted(
-            (problem for problem, state in self._states.items() if state == "waiting"),
-            key=lambda problem: -floor_us(problem, self._device),
-        )
+        self._progress.begin(len(self.labels), 0, None if settings.minutes else settings.trials_each)
+        for problem in self.labels:
+            if settings.minutes is not None:
+                self._ask_databases(problem)
+            self._recall(problem, self._entries[problem].past.state)
+        self._judge()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._store.close()
-        if self._triton_store is not None:
-            self._triton_store.close()
+        self._answers.close()
 
     @property
     def settled(self) -> bool:
@@ -107,23 +97,34 @@ class SweepState:
         return self._ended[problem]
 
     def take(self) -> Job | None:
-        """Claim the next problem that nobody else works on; None where there is none at present."""
-        while self._queue:
-            problem = self._queue.pop(0)
+        """Claim what is worth most and nobody else works on; None where there is nothing at present."""
+        while task := self._schedule.next(self._waiting()):
+            problem, trials = task
             past = self._entries[problem].past
             state = past.state
-            if state.answers(self._trials):
-                self._restore(problem)  # another sweep was faster
+            if state.answers(trials) or (not trials and past.looked is not None):
+                self._recall(problem, state)  # another sweep was faster
+                self._judge()
             elif state.name in ("failed", "timed out") and state.since > self._since:
                 self._failed(None, problem, state.name, state.cause)  # it failed elsewhere a moment ago
-            elif not past.claim(self._owner, self._trials):
+            elif not past.claim(self._owner, trials):
                 self._states[problem] = "running"  # elsewhere
             else:
                 self._states[problem] = "running"
+                self._claimed[problem] = state, trials
                 tried = past.tried()
                 self._ended[problem] = len(tried)
-                return Job(problem, self._trials, tried, nearest(problem, self._winners))
+                hints = [*self._recommended.get(problem, ()), *self._answers.hints(problem)]
+                return Job(problem, trials, tried, hints, ahead=STAGES[0])
         return None
+
+    def asked(self, problem: Problem) -> int:
+        """Return how many trials in all a problem under way was claimed for; 0 for a look."""
+        return self._claimed[problem][1]
+
+    def open_us(self, problem: Problem) -> float | None:
+        """Return what a problem can still win in a forward pass, in microseconds, where the sweep goes by gain."""
+        return self._schedule.open_us(problem)
 
     def append(self, problem: Problem, tried: Tried) -> None:
         """Write a finished trial to the history."""
@@ -134,11 +135,22 @@ class SweepState:
         if tried.measurement.status != "ok":
             self._failures[tried.measurement.status] += 1
 
-    def finish(self, slot: int, final: Finished) -> None:
-        """Choose the winner and write its record to the database, then to the history."""
+    def look(self, slot: int, problem: Problem, aten_us: float | None, seconds: float | None = None) -> None:
+        """Write what torch takes: the problem goes on waiting, or is left."""
+        past = self._entries[problem].past
+        if aten_us is not None:
+            past.look(aten_us)
+        self._aten_us[problem] = aten_us
+        self._hand_back(problem)
+        self._schedule.looked(problem, aten_us, seconds)
+        self._progress.looked(slot, self.labels[problem], aten_us)
+        self._judge()
+
+    def finish(self, slot: int, final: Finished, seconds: float | None = None) -> None:
+        """Choose the winner and write its record to the databases, then to the history."""
         problem = final.problem
-        best = winner(final.finalists, final.aten, self._wins_of(problem))
-        if best is None:
+        found = self._answers.record(final)
+        if found is None:
             self.fail(
                 slot,
                 problem,
@@ -146,150 +158,140 @@ class SweepState:
                 "no config could be compiled, and torch's own kernel has no predicted time",
             )
             return
-        record = self._record(final, best)
-        best_first = sorted(final.finalists, key=_rank)
-        top = [tried._replace(measurement=_stored(tried.measurement)) for tried in best_first]
-        for store, answer in self._answers(record, top):
-            if not store.put(answer, top):
-                self._progress.note(
-                    f"{self.labels[problem]}: {store.path.name} keeps its better record; the {record.provenance} one is in the history."
-                )
-        self._entries[problem].past.finish("done", trials=self._trials, result=to_result(record, top))
-        self._know(record)
-        self._progress.finished(slot, self.labels[problem], record)
+        record, top = found
+        for name in self._answers.put(record, top):
+            self._progress.note(
+                f"{self.labels[problem]}: {name} keeps its better record; the {record.provenance} one is in the history."
+            )
+        before, asked = self._claimed.pop(problem)
+        trials = asked if final.complete else final.trials
+        self._entries[problem].past.finish("done", trials=trials, result=to_result(record, top))
+        new = final.trials - min(before.trials, final.trials)
+        self._trials[problem] = trials
+        self._states[problem] = "waiting"
+        self._schedule.answered(problem, record, trials, new, seconds)
+        self._judge()
+        self._progress.finished(slot, self.labels[problem], record, self._states[problem] != "waiting")
 
     def fail(self, slot: int | None, problem: Problem, state: str, cause: str, bug: str = "") -> None:
         """Write that a problem has no answer, and why; a traceback is kept whole."""
+        self._claimed.pop(problem, None)
         self._entries[problem].past.finish(state, cause=bug or cause)
         self._failed(slot, problem, state, cause, bug)
+        self._judge()
 
     def hand_back(self, problem: Problem) -> None:
         """Let a problem wait again: its driver was lost, or the sweep ends."""
-        self._entries[problem].past.finish("waiting")
-        self._states[problem] = "waiting"
-        self._queue.insert(0, problem)
+        self._hand_back(problem)
+        self._judge()
 
     def give_up(self, cause: str) -> None:
         """Fail all that waits."""
-        while self._queue:
-            self._failed(None, self._queue.pop(0), "failed", cause)
+        for problem in self._waiting():
+            self._failed(None, problem, "failed", cause)
 
     def heartbeat(self, problems: Iterable[Problem]) -> None:
         """Show other sweeps that these problems are being worked on."""
         for problem in problems:
-            self._entries[problem].past.heartbeat(self._owner)
+            self._entries[problem].past.heartbeat(self._owner, self._claimed[problem][0].trials)
 
     def look_elsewhere(self) -> None:
         """See what became of problems that another sweep has; those of a dead one wait again."""
         now = time.time()
-        for problem, state in self._states.items():
+        for problem, state in list(self._states.items()):
             if state != "running":
                 continue
             theirs = self._entries[problem].past.state
             if theirs.owner == self._owner:
                 continue
-            if theirs.answers(self._trials):
-                self._restore(problem)
-            elif theirs.name in ("failed", "timed out"):
+            if theirs.name in ("failed", "timed out"):
                 self._failed(None, problem, theirs.name, theirs.cause)
             elif theirs.free(now):
                 self._states[problem] = "waiting"
-                self._queue.append(problem)
+                self._recall(problem, theirs)
+        self._judge()
 
     def summary(self, *, gpus: int, ended: str) -> Summary:
         """Return what the sweep has come to so far."""
         seconds = time.monotonic() - self._began
+        records = self._answers.records
+        states = {
+            problem: "done" if state == "waiting" and problem in records else state
+            for problem, state in self._states.items()
+        }
+        layers = {
+            problem: Layer(
+                self.labels[problem],
+                (self._settings.calls or {}).get(problem, 1),
+                record.aten_us if (record := records.get(problem)) else self._aten_us.get(problem),
+                record.time_us if record else None,
+                floor_us(problem, self._settings.device),
+                self._trials[problem],
+                state,
+                self._schedule.verdict(problem).why,
+            )
+            for problem, state in states.items()
+        }
         return Summary(
-            {problem: self._records[problem] for problem in self.labels if problem in self._records},
-            dict(self._states), self._causes, self._bugs, self.labels,
+            {problem: records[problem] for problem in self.labels if problem in records},
+            states, self._causes, self._bugs, self.labels,
             self._count, self._failures, seconds, gpus, ended,
+            layers, self._settings.minutes is not None,
         )  # fmt: skip
 
-    def _record(self, final: Finished, best: Tried) -> Record:
-        measurement, versions = best.measurement, final.environment
-        assert measurement.time_us is not None
-        return Record(
-            problem=final.problem,
-            device=self._device.slug,
-            kernel=best.kernel,
-            config=best.config,
-            time_us=measurement.time_us,
-            time_us_low=measurement.time_us_low,
-            time_us_high=measurement.time_us_high,
-            aten_us=final.aten_us,
-            floor_us=floor_us(final.problem, self._device),
-            error=final.aten_error if best.choice == ATEN else measurement.error,
-            aten_error=final.aten_error,
-            provenance=self._provenance,
-            trials=final.trials,
-            kernel_hash=self._kernels.source_hash(best.kernel),
-            **{name: versions.get(name, "") for name in ("triton", "torch", "cudnn", "driver")},
-            tuned_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+    def _waiting(self) -> list[Problem]:
+        return [problem for problem, state in self._states.items() if state == "waiting"]
 
-    def _restore(self, problem: Problem) -> None:
-        """Take a done problem's record from the history, and give it to the databases that lack it."""
-        result = self._entries[problem].past.result
-        assert result is not None, "done problems have a result"
+    def _judge(self) -> None:
+        """Note which of the waiting problems are done or left by what is known now."""
+        for problem in self._waiting():
+            self._states[problem] = self._schedule.verdict(problem).state
+        self._progress.stand(self._schedule.standing())
+
+    def _ask_databases(self, problem: Problem) -> None:
+        aten_us, self._recommended[problem] = self._answers.recommended(problem)
+        if aten_us is not None:
+            self._schedule.guessed(problem, aten_us)
+
+    def _recall(self, problem: Problem, state: State) -> None:
+        """Take over what the history knows of a problem that nobody works on, if it says something here."""
+        past = self._entries[problem].past
+        aten_us = past.looked
+        if aten_us is not None:
+            self._aten_us[problem] = aten_us
+            self._schedule.looked(problem, aten_us)
+        if state.name == "running" and not state.free(time.time()):
+            return
+        if past.result is not None and state.trials and self._schedule.counts(state.trials):
+            self._restore(problem, state.trials)
+
+    def _restore(self, problem: Problem, trials: int) -> None:
+        """Take an answer from the history, and give it to the databases that lack it."""
+        past = self._entries[problem].past
+        result = past.result
+        assert result is not None, "an answer has a result"
         try:
             record, top = from_result(result)
         except RowError as error:
             self._progress.note(f"{self.labels[problem]}: it is searched again, because {error}")
-            self.hand_back(problem)
+            past.finish("waiting")
             return
-        for store, answer in self._answers(record, top):
-            if Database(store.path).record(problem, record.device) is None:
-                store.put(answer, top)
-        self._know(record)
-        self._progress.finished(None, self.labels[problem], record)
+        self._answers.restore(record, top)
+        self._trials[problem] = trials
+        self._schedule.answered(problem, record, trials)
+        done = self._schedule.verdict(problem).state != "waiting"
+        self._progress.finished(None, self.labels[problem], record, done)
 
-    def _answers(self, record: Record, top: Sequence[Tried]) -> Iterator[tuple[Store, Record]]:
-        """Yield each database with its answer: the best, and the best that is not torch's own kernel."""
-        yield self._store, record
-        if self._triton_store is None:
-            return
-        wins = self._wins_of(record.problem)
-        if own := without_aten(record, top, wins, self._kernels.source_hash):
-            yield self._triton_store, own
-
-    def _wins_of(self, problem: Problem) -> dict[Choice, int]:
-        """Return how often each choice has won a problem of the same operation."""
-        return {choice: count for (op, choice), count in self._wins.items() if op == problem.op}
-
-    def _learn(self) -> None:
-        """Use the winners of earlier sweeps as hints, whatever the version of their kernel: they often still win."""
-        unusable = ""
-        for result in self._history.results(self._device.slug, self._provenance):
-            try:
-                record, _ = from_result(result)
-            except RowError as error:
-                unusable = unusable or str(error)
-                continue
-            if record.kernel != ATEN.kernel:
-                self._winners[record.problem] = Choice(record.kernel, record.config)
-        if unusable:
-            self._progress.note(f"Some results of earlier sweeps give no hints: {unusable}")
-
-    def _know(self, record: Record) -> None:
-        self._states[record.problem] = "done"
-        self._records[record.problem] = record
-        choice = Choice(record.kernel, record.config)
-        if choice != ATEN:
-            self._winners[record.problem] = choice
-        self._wins[(record.problem.op, choice)] += 1
+    def _hand_back(self, problem: Problem) -> None:
+        before, _ = self._claimed.pop(problem)
+        kept = "done" if before.trials else "waiting"
+        self._entries[problem].past.finish(kept, trials=before.trials)
+        self._states[problem] = "waiting"
 
     def _failed(self, slot: int | None, problem: Problem, state: str, cause: str, bug: str = "") -> None:
         self._states[problem] = state
         self._causes[problem] = cause
         if bug:
             self._bugs[problem] = bug
+        self._schedule.failed(problem)
         self._progress.failed(slot, self.labels[problem], state, cause)
-
-
-def _rank(tried: Tried) -> tuple[bool, float]:
-    """Order finalists by the final pass, those that failed it last."""
-    return tried.measurement.status != "ok", tried.measurement.time_us or 0.0
-
-
-def _stored(measurement: Measurement) -> Measurement:
-    return measurement._replace(detail=measurement.detail[:_DETAIL])

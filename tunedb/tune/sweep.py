@@ -1,6 +1,7 @@
 """A sweep: problems in, records out, over one process a GPU."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -13,15 +14,20 @@ from tunedb.problem import Problem
 from tunedb.tune import messages
 from tunedb.tune.driver import drive
 from tunedb.tune.journal import sizes
-from tunedb.tune.progress import Progress, Summary
+from tunedb.tune.progress import Progress
 from tunedb.tune.settings import Settings
 from tunedb.tune.state import SweepState
+from tunedb.tune.summary import Summary
 from tunedb.tune.workers import start
 
 __all__ = ["sweep"]
 
 _HEARTBEAT_S = 5.0
 _LOOK_S = 2.0  # how often problems that another sweep works on are looked at
+# Of a sweep for some minutes: it calls the searches in so long before their end, which is what a final pass takes, and
+# gives them so long after it.
+_FINAL_S = 1.5
+_PATIENCE_S = 5.0
 _DEATHS = 2  # of drivers, on one problem or before any problem: then that is given up
 
 
@@ -34,15 +40,16 @@ def sweep(
 ) -> Summary:
     """Tune every problem, write its record as soon as it is known, and return what the sweep came to.
 
-    `labels` are names for people. A sweep that stops early keeps every finished trial; the next one resumes there.
+    By gain, where the settings say how many minutes: then those first that can save most of a forward pass. `labels` are names for people. A sweep that stops early keeps every finished trial; the next one resumes there.
     The second database of the settings is filled from the same finals, so it costs no GPU time.
     Raises StorageError, DatabaseError: where the history or a database cannot be opened.
     """
     settings.check()
+    began = time.monotonic()
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
     with SweepState(named, settings, shown) as state:
-        workers = _Workers(state, settings, shown)
+        workers = _Workers(state, settings, shown, began)
         with _stoppable(workers):
             try:
                 workers.run()
@@ -62,6 +69,7 @@ class _Worker:
         self.setup = setup
         self.wants = False
         self.jobs: list[Problem] = []  # the one under way, and perhaps the next
+        self.began = 0.0  # when that one did
         self.deaths = 0  # in a row, with no job to blame
         self.start()
 
@@ -69,7 +77,11 @@ class _Worker:
         self.wants = False
         self.child = start(drive, self.setup)
 
-    def tell(self, message: messages.Job | messages.Kept | None) -> None:
+    def seconds(self) -> float:
+        """Return how long the job under way has taken."""
+        return time.monotonic() - self.began
+
+    def tell(self, message: messages.Job | messages.Kept | messages.End | None) -> None:
         with contextlib.suppress(OSError):  # it has died: the closed pipe says so when it is read
             self.child.conn.send(message)
 
@@ -77,10 +89,11 @@ class _Worker:
 class _Workers:
     """The drivers: gives each one problem at a time and the next one ahead, and passes on what they report."""
 
-    def __init__(self, state: SweepState, settings: Settings, progress: Progress) -> None:
+    def __init__(self, state: SweepState, settings: Settings, progress: Progress, began: float) -> None:
         self._state = state
         self._progress = progress
-        self._deadline = None if settings.deadline_s is None else time.monotonic() + settings.deadline_s
+        self._deadline = began + (math.inf if settings.deadline_s is None else settings.deadline_s)
+        self._end = began + (math.inf if settings.minutes is None else 60 * settings.minutes)
         self._deaths: dict[Problem, int] = {}
         self._sent_heartbeat = self._last_look = time.monotonic()
         self.ended = ""
@@ -97,10 +110,20 @@ class _Workers:
                 return
             self._serve(0.3)
             self._look_around()
-            if self._deadline is not None and time.monotonic() > self._deadline:
+            if time.monotonic() > self._deadline:
                 self.ended = "time limit"
+            elif time.monotonic() > self._end - _FINAL_S:
+                self._call_in()
         if not self.ended and not self._state.settled:
             self._state.give_up("every driver process died before it could begin: see what it printed")
+
+    def _call_in(self) -> None:
+        """Let every search under way end with its final pass, as far as the patience goes."""
+        self.ended = "minutes are over"
+        for worker in self._workers:
+            worker.tell(messages.End())
+        while any(worker.jobs for worker in self._workers) and time.monotonic() < self._end + _PATIENCE_S:
+            self._serve(0.1)
 
     def close(self) -> None:
         """Stop the drivers; trials that they have finished are still taken down."""
@@ -147,7 +170,11 @@ class _Workers:
             case messages.Want():
                 worker.wants = True
             case messages.Began(problem):
-                self._progress.started(worker.slot, self._state.labels[problem], self._state.ended(problem))
+                worker.began = time.monotonic()
+                state, label = self._state, self._state.labels[problem]
+                self._progress.started(
+                    worker.slot, label, state.ended(problem), state.asked(problem), state.open_us(problem)
+                )
             case messages.Baseline(_, aten_us):
                 self._progress.baseline(worker.slot, aten_us)
             case messages.Ended(problem, tried):
@@ -155,9 +182,15 @@ class _Workers:
                 self._state.append(problem, tried)
                 worker.tell(messages.Kept())
                 self._progress.trial(worker.slot, self._state.labels[problem], tried)
+            case messages.Looked(problem, aten_us):
+                worker.jobs.remove(problem)
+                self._state.look(worker.slot, problem, aten_us, worker.seconds())
+            case messages.Dropped(problem):
+                worker.jobs.remove(problem)
+                self._state.hand_back(problem)
             case messages.Finished(problem):
                 worker.jobs.remove(problem)
-                self._state.finish(worker.slot, message)
+                self._state.finish(worker.slot, message, worker.seconds())
             case messages.Failed(problem, state, cause, bug):
                 worker.jobs.remove(problem)
                 self._state.fail(worker.slot, problem, state, cause, bug)
@@ -180,7 +213,7 @@ class _Workers:
             else:
                 self._state.hand_back(problem)
         self._progress.note(f"The driver of slot {worker.slot} ended with exit status {code}.")
-        if worker.deaths >= _DEATHS:
+        if worker.deaths >= _DEATHS or self.ended:
             self._workers.remove(worker)
         else:
             worker.start()
