@@ -74,7 +74,7 @@ def test_sweep_calls_the_library(run, swept, tmp_path):
 
 
 def test_sweep_of_a_shape(run, swept, tmp_path, problem):
-    """A shape is swept in torch's terms, 40 trials by default, with the history beside the database."""
+    """A shape is swept in torch's terms, with the settings' own number of trials, with the history beside the database."""
     path = tmp_path / "a.sqlite"
     result = run(
         "sweep",
@@ -90,7 +90,7 @@ def test_sweep_of_a_shape(run, swept, tmp_path, problem):
     )
     assert result.exit_code == 0, result.output
     assert swept[0]["problems"] == [problem]
-    assert swept[0]["trials"] == 40
+    assert (swept[0]["trials"], swept[0]["minutes"]) == (None, None)
     assert swept[0]["storage"] == str(tmp_path / "a.history.log")
 
 
@@ -120,6 +120,25 @@ def test_sweep_into_two_databases(run, swept, tmp_path):
     for file in (path, own):
         with sqlite3.connect(file) as connection:
             assert connection.execute("SELECT count(*) FROM suites").fetchone() == (37,)
+
+
+def test_minutes_are_the_whole_commands(run, swept, tmp_path):
+    """What the command has taken before the sweep begins is taken off its minutes; trials are then the most of a layer."""
+    run(
+        "sweep",
+        "--kernel",
+        "conv_transpose2d",
+        *SHAPE,
+        "--minutes",
+        2,
+        "--trials",
+        60,
+        "--db",
+        tmp_path / "a.sqlite",
+    )
+    assert 1.8 < swept[0]["minutes"] < 2
+    assert swept[0]["trials"] == 60
+    assert swept[0]["calls"] == dict.fromkeys(swept[0]["problems"], 1)
 
 
 def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):

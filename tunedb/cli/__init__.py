@@ -1,6 +1,7 @@
 """The command `tunedb`: each of its commands is a call of the library."""
 
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any, TextIO
@@ -58,11 +59,15 @@ main.add_command(report)
     help="CUDA indices of the GPUs to measure on.",
 )
 @click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Search for so long in all, first the layers that can still save most of a forward pass: calls x (time so far - hardware floor).",
+)
+@click.option(
     "--trials",
     type=click.IntRange(1),
-    default=40,
-    show_default=True,
-    help="Configs to try for each problem; fewer where the search space is smaller.",
+    help="Configs to try for each problem, 40 by default; fewer where the search space is smaller. With --minutes: at most, 200 by default.",
 )
 @click.option(
     "--time-limit",
@@ -86,7 +91,7 @@ main.add_command(report)
 def sweep(
     op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
     dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str | None,
-    device: str | None, gpus: str, trials: int, deadline_s: float | None, storage: str | None, db: Path | None,
+    device: str | None, gpus: str, minutes: float | None, trials: int | None, deadline_s: float | None, storage: str | None, db: Path | None,
     triton_db: Path | None, **shape: Any,
 ) -> None:  # fmt: skip
     """Search for the fastest kernel of every problem.
@@ -94,22 +99,22 @@ def sweep(
     The best config of each problem becomes a record in the database.
 
     A stopped sweep resumes where it stopped. Sweeps that share one storage share the work.
-    The exit status is 1 if a problem has no result.
+    The exit status is 1 if a problem has no result; with --minutes only if one failed or none could be timed.
     """
+    began = time.monotonic()
     from tunedb.store.files import user_file
     from tunedb.tune.progress import progress_for
     from tunedb.tune.selection import add_suites, history_beside, select, target
     from tunedb.tune.settings import Settings
     from tunedb.tune.sweep import sweep
 
-    chosen = select(
-        op, suites, shape=entry_of(op, shape), only=only, batch=batch, dtypes=dtypes, layouts=layouts, precision=precision
-    )  # fmt: skip
+    chosen = select(op, suites, shape=entry_of(op, shape), only=only, batch=batch, dtypes=dtypes, layouts=layouts, precision=precision)  # fmt: skip
     goal, path = target(device, gpus), db or user_file()
     for file in filter(None, (path, triton_db)):
         add_suites(file, chosen.suites)
     settings = Settings(
-        goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s
+        goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s,
+        minutes=minutes and max(0.001, minutes - (time.monotonic() - began) / 60), calls=chosen.calls,
     )  # fmt: skip
     summary = sweep(chosen.problems, settings, labels=chosen.labels, progress=progress_for())
     sys.exit(0 if summary.complete else 1)
