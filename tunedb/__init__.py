@@ -30,6 +30,7 @@ from tunedb.ops import (
 
 if TYPE_CHECKING:
     from tunedb.model.capture import capture
+    from tunedb.model.tune_model import tune_model
     from tunedb.model.use import use
 
 __version__ = "0.1.0"
@@ -54,11 +55,16 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "explain",
+    "tune_model",
     "use",
 ]
 
 # Imported when first used: a service that only calls the six functions needs none of it.
-_LATER = {"capture": "tunedb.model.capture", "use": "tunedb.model.use"}
+_LATER = {
+    "capture": "tunedb.model.capture",
+    "tune_model": "tunedb.model.tune_model",
+    "use": "tunedb.model.use",
+}
 
 
 def __getattr__(name: str) -> Any:

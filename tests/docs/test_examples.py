@@ -94,7 +94,7 @@ def test_what_is_not_run_is_named():
         "README.md: takes minutes or a GPU": 4,
         "db/README.md: takes minutes or a GPU": 5,
         "docs/developers/add-a-device.md: takes minutes or a GPU": 1,
-        "docs/sweeping.md: needs a GPU": 3,
+        "docs/sweeping.md: needs a GPU": 4,
         "docs/developers/add-a-kernel-family.md: installs a package": 2,
     }
 

@@ -10,6 +10,7 @@ import click
 
 from tunedb.cli.options import Commands, database_option, entry_of, shape_options, variant_options
 from tunedb.cli.report_command import report
+from tunedb.cli.tune_command import tune
 from tunedb.errors import TunedbWarning
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 main.add_command(report)
+main.add_command(tune)
 
 
 @main.command()

@@ -32,7 +32,9 @@ class Tuned(NamedTuple):
     used: Used
 
     def __str__(self) -> str:
-        return f"{self.report}\n{self.used}"
+        from tunedb.model.report_table import report_text
+
+        return f"{report_text(self.report)}\n{self.used}"
 
 
 def tune_model(

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,36 @@ __all__ = ["tune"]
     show_default=True,
     help="Search for so long: the layers with the most time to win first.",
 )
-@click.option("--device", metavar="SLUG", help="GPU to tune for. Default: the GPU of this machine, else 4090, predicted.")
-@click.option("--gpus", default="all", show_default=True, metavar="all|0,1", help="CUDA indices of the GPUs to measure on.")
-@click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Also write the captured suite to this JSON file.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write the report as one HTML page.")
+@click.option(
+    "--device",
+    metavar="SLUG",
+    help="GPU to tune for. Default: the GPU of this machine, else 4090, predicted.",
+)
+@click.option(
+    "--gpus",
+    default="all",
+    show_default=True,
+    metavar="all|0,1",
+    help="CUDA indices of the GPUs to measure on.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write the captured suite to this JSON file.",
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write the report as one HTML page."
+)
 @database_option("Database to write the results to, one that calls read. Default: your user database.")
 def tune(
-    factory: str, minutes: float, device: str | None, gpus: str, save: Path | None, html: Path | None, db: Path | None
+    factory: str,
+    minutes: float,
+    device: str | None,
+    gpus: str,
+    save: Path | None,
+    html: Path | None,
+    db: Path | None,
 ) -> None:
     """Capture a model, sweep its layers, and report what that gives.
 
@@ -38,6 +62,7 @@ def tune(
     """
     from tunedb.model.report import report
     from tunedb.model.report_page import page
+    from tunedb.model.report_table import report_text
     from tunedb.model.tune_model import capture_model, tune_layers
     from tunedb.tune.progress import progress_for
 
@@ -49,7 +74,7 @@ def tune(
         layers, minutes=minutes, db=db, device=device, gpus=gpus, progress=progress_for()
     )
     found = report(layers.entries, goal, title=factory)
-    click.echo(str(found))
+    click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     if html is not None:
         html.write_text(page(found), encoding="utf-8")
     sys.exit(0 if summary.records else 1)
@@ -60,7 +85,7 @@ def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
 
     Raises ProblemError: where there is no such function, or where it gives something else.
     """
-    name, colon, attribute = factory.partition(":")
+    name, _, attribute = factory.partition(":")
     if not name or not attribute:
         raise ProblemError(
             f"a factory must be named MODULE:FACTORY, as in mypackage.models:make_unet, but got {factory!r}."
