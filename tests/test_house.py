@@ -38,7 +38,7 @@ def test_every_package_is_installed():
 
 def test_tests_mirror_what_they_test():
     """A test module lies in the folder of what it tests."""
-    rooms = {"cli", "dispatch", "measure", "model", "store", "tune"}
+    rooms = {"cli", "dispatch", "measure", "model", "store", "tune", "weights"}
     for path in (ROOT / "tests").rglob("test_*.py"):
         room = path.parent.name
         if room in rooms:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from tunedb import launch, ops, torch_internals
-from tunedb import weight_cache as cache
+from tunedb.weights import cache
 from tunedb.dispatch import calls, normalise, plans
 from tunedb.dispatch.plans import Plan
 from tunedb.errors import TunedbWarning
@@ -164,7 +164,7 @@ from torch.nn import functional
 {delete}
 with warnings.catch_warnings(record=True) as given:
     warnings.simplefilter("always")
-    import tunedb, tunedb.launch, tunedb.weight_cache
+    import tunedb, tunedb.launch, tunedb.weights.cache
     assert not given, "an import must not warn"
     x, weight = torch.randn(2, 4, 9), torch.randn(6, 4, 3)
     for _ in range(2):

@@ -1,6 +1,7 @@
 """One class for each thing that a caller can do differently."""
 
 __all__ = [
+    "CaptureError",
     "ConfigError",
     "DatabaseError",
     "DeviceError",
@@ -27,6 +28,10 @@ class ConfigError(TunedbError, ValueError):
 
 class DeviceError(TunedbError):
     """No such GPU is known or present: name another one."""
+
+
+class CaptureError(TunedbError):
+    """A call cannot be captured in a CUDA graph yet: make it once before the capture."""
 
 
 class KernelError(TunedbError, KeyError):

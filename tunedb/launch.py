@@ -17,8 +17,11 @@ from tunedb.triton_internals import (
     python_function,
     toolchain,
 )
+from tunedb.weights.cache import Packer
+from tunedb.weights.layout import Layout
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "dense_strides",
     "launch_flaw",
     "launcher",
+    "workspace",
 ]
 
 AXIS_LIMIT = 65535  # blocks along the second and third axis of a grid
@@ -86,10 +90,19 @@ def convolution_arguments(problem: Problem) -> Arguments:
     return Arguments(types, constexprs, tuple(aligned), tuple(values.values()))
 
 
-def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor], Tensor]") -> Run:
-    """Return run(x, weight, bias, out=None): it checks the shape, allocates in the problem's layout, launches."""
+def convolution_plan(problem: Problem, launch: Launch, layout: "Layout | Callable[[Tensor], Tensor]") -> Run:
+    """Return run(x, weight, bias, out=None): it checks the shape, allocates in the problem's layout, launches.
+
+    `layout` says how the weight is packed; a function of the weight is called for it in every call, unless it is a Packer.
+    """
     import torch
 
+    pack: Callable[[Tensor], Tensor]
+    if isinstance(layout, Layout):
+        pack = packer = Packer(layout)
+        packer.prepare(getattr(torch, problem.dtype))
+    else:
+        pack = layout
     shape, dtype = problem.input_shape, getattr(torch, problem.dtype)
     out_shape = problem.output_shape
     strides = dense_strides(out_shape, problem.layout)
@@ -111,6 +124,20 @@ def convolution_plan(problem: Problem, launch: Launch, pack: "Callable[[Tensor],
 
     run.packer = pack  # type: ignore[attr-defined]
     return run
+
+
+def workspace(elements: int, dtype: "torch.dtype") -> "Callable[[Tensor], Tensor]":
+    """Return what allocates memory for one launch, on the device of the input that it is given, which must be the current one."""
+    import torch
+
+    fast_empty = fast_cuda_empty()
+
+    def allocate(x: "Tensor") -> "Tensor":
+        if x.is_cuda and fast_empty is not None:
+            return fast_empty((elements,), (1,), dtype)
+        return torch.empty(elements, dtype=dtype, device=x.device)
+
+    return allocate
 
 
 def dense_strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from tunedb.kernels.shared.split_sum import SPLITS, split_sum_signature
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature
-from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw, workspace
 from tunedb.problem import Problem
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     if config.SPLIT == 1:
         return convolution_plan(problem, product, pack)
     adding = launcher(split_sum_signature(problem, config.SPLIT))
-    elements = config.SPLIT * problem.outputs
+    allocate = workspace(config.SPLIT * problem.outputs, torch.float32)
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
-        parts = torch.empty(elements, dtype=torch.float32, device=x.device)
+        parts = allocate(x)
         product(x, weight, bias, parts)
         adding(parts, parts, bias, out)
 

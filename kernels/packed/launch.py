@@ -15,7 +15,7 @@ from tunedb.kernels.shared.precision import dots
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature
-from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw
+from tunedb.launch import convolution_arguments, convolution_plan, launch_flaw, workspace
 from tunedb.problem import ITEM_BYTES, Problem
 
 if TYPE_CHECKING:
@@ -134,11 +134,10 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     if not config.REPACK:
         return convolution_plan(problem, product, pack)
     repacking = launcher(repack_signature(problem, packing, config.SPAN, rounded=rounded))
-    elements = packed_elements(problem, packing, config.SPAN)
-    dtype = getattr(torch, problem.dtype)
+    allocate = workspace(packed_elements(problem, packing, config.SPAN), getattr(torch, problem.dtype))
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
-        packed_input = torch.empty(elements, dtype=dtype, device=x.device)
+        packed_input = allocate(x)
         repacking(x, x, None, packed_input)
         product(packed_input, weight, bias, out)
 

@@ -1,79 +1,79 @@
-"""Steps that several families' weight layouts share: by group, as a forward convolution, by residue, rounded to TF32."""
+"""What several families' weight layouts share: the coordinates of a weight, and which tap of the kernel a window's tap is."""
 
-import itertools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from tunedb.problem import Problem
+from tunedb.weights.layout import Affine, Coordinate, Layout, Level, affine
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["ALIGNMENT", "as_forward", "by_group", "by_residue", "nearest_tf32"]
+__all__ = ["ALIGNMENT", "TAPS", "forward_tap", "residue_tap", "weight_layout"]
 
 ALIGNMENT = 16  # elements: rows start on 32 bytes or more, so that copies can be 128 bits wide
+TAPS = ("k_d", "k_h", "k_w")
 
 
-def by_group(problem: Problem, weight: "Tensor") -> "Tensor":
-    """Return a weight as [groups, c_out of a group, c_in of a group, k_d, k_h, k_w], forward or transposed."""
-    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
-    if problem.transposed:
-        return weight.reshape(problem.groups, c_in, c_out, *problem.kernel).transpose(1, 2)
-    return weight.reshape(problem.groups, c_out, c_in, *problem.kernel)
-
-
-def as_forward(problem: Problem, weight: "Tensor") -> "Tensor":
-    """Return by_group of the forward convolution that a problem equals: a transposed one of stride 1 with its taps reversed."""
-    grouped = by_group(problem, weight)
-    return grouped.flip(3, 4, 5) if problem.transposed else grouped
-
-
-def by_residue(
+def weight_layout(
     problem: Problem,
+    *levels: Level,
+    rounded: bool = False,
+    at: Mapping[str, Affine] | None = None,
+    bounds: Mapping[str, int] | None = None,
+) -> Layout:
+    """Return the layout of a problem's weight, forward or transposed, grouped or not, of one to three dimensions.
+
+    Its coordinates are group, c_out and c_in of a group, and the taps k_d, k_h and k_w. Each is the index of the axis of
+    that name, or what `at` says; 0 where neither is there. `bounds`: axes whose indices beyond a bound give zeros.
+    """
+    c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
+    # Torch's weight is [c_out, c_in of a group, taps], or for a transposed operation [c_in, c_out of a group, taps].
+    out_dim, in_dim = (1, 0) if problem.transposed else (0, 1)
+    axes = {axis.name for one in levels for axis in one.axes}
+
+    def coordinate(name: str, extent: int, dim: int | None, times: int = 1) -> Coordinate:
+        own = affine(**{name: 1}) if name in axes else affine()
+        return Coordinate((at or {}).get(name, own), extent, dim, times)
+
+    coordinates = [
+        coordinate("group", problem.groups, 0, c_in if problem.transposed else c_out),
+        coordinate("c_out", c_out, out_dim),
+        coordinate("c_in", c_in, in_dim),
+    ]
+    missing = 3 - problem.rank  # spatial dimensions that the operation lacks: the kernel has one tap there
+    for axis, (name, extent) in enumerate(zip(TAPS, problem.kernel, strict=True)):
+        coordinates.append(coordinate(name, extent, None if axis < missing else 2 + axis - missing))
+    coordinates += [Coordinate(affine(**{name: 1}), extent) for name, extent in (bounds or {}).items()]
+    return Layout(problem.weight_shape, levels, tuple(coordinates), rounded)
+
+
+def forward_tap(problem: Problem, axis: int, **steps: int) -> Affine:
+    """Return the kernel's tap at a tap of the forward convolution that a problem equals.
+
+    A transposed problem of stride 1 has its taps reversed. The forward tap is the sum of the steps name=step.
+    """
+    if not problem.transposed:
+        return affine(**steps)
+    return affine(problem.kernel[axis] - 1, **{name: -step for name, step in steps.items()})
+
+
+def residue_tap(
+    problem: Problem,
+    axis: int,
     residues: "Sequence[tuple[int, int, int]]",
     sides: "Sequence[tuple[int, int, int, int]]",
-    channels: int,
-    span: int,
-) -> "Callable[[Tensor], Tensor]":
-    """Return a function to [groups, c_out, live residues of three axes, window of three axes, channels] of a weight.
+    q: str,
+    e: Mapping[str, int],
+) -> Affine:
+    """Return the kernel's tap that output residue q of a strided transposed problem meets at tap e of its window.
 
     For depth, height and width `residues` are (live, gap, first) and `sides` (taps of the window, ..., lead), as Residues
     and Side of packing.py. Output residue r = first + gap * q meets tap k of the kernel at tap
-    (r + padding - k * dilation) / stride + lead of the window, where that is exact; all else is zero. The width's residues
-    are made up to `span`, and input channels to `channels`.
+    e = (r + padding - k * dilation) / stride + lead, where that is exact: k follows from it. An axis of stride 1 has its taps
+    reversed. `q` names the axis of q; e is the sum of the steps name: step of `e`.
     """
-    groups, c_in, c_out = problem.groups, problem.c_in // problem.groups, problem.c_out // problem.groups
-    counts = (residues[0][0], residues[1][0], span)
-    meetings = []  # for each axis: (q, tap of the kernel, tap of the window)
-    for axis, ((length, *_, lead), (live, gap, first)) in enumerate(zip(sides, residues, strict=True)):
-        k, s = problem.kernel[axis], problem.stride[axis]
-        p, d = problem.padding[axis], problem.dilation[axis]
-        if s == 1:
-            meetings.append([(0, t, k - 1 - t) for t in range(k)])
-        else:
-            exact = [
-                (q, t, (first + gap * q + p - t * d) // s + lead)
-                for t in range(k)
-                for q in range(live)
-                if (first + gap * q + p - t * d) % s == 0
-            ]
-            meetings.append(exact)
-        assert all(0 <= window_tap < length for _, _, window_tap in meetings[-1])
-    lengths = [side[0] for side in sides]
-
-    def dense_of(weight: "Tensor") -> "Tensor":
-        grouped = by_group(problem, weight)
-        dense = weight.new_zeros(groups, c_out, *counts, *lengths, channels)
-        for (r_d, k_d, e_d), (r_h, k_h, e_h), (r_w, k_w, e_w) in itertools.product(*meetings):
-            dense[:, :, r_d, r_h, r_w, e_d, e_h, e_w, :c_in] = grouped[..., k_d, k_h, k_w]
-        return dense
-
-    return dense_of
-
-
-def nearest_tf32(tensor: "Tensor") -> "Tensor":
-    """Return float32 values rounded to TF32's 10 mantissa bits, ties away from zero; NaN and infinity stay."""
-    import torch
-
-    bits = (tensor.view(torch.int32) + 0x1000) & -0x2000
-    return torch.where(tensor.isfinite(), bits.view(torch.float32), tensor)
+    stride = problem.stride[axis]
+    if stride == 1:
+        return affine(problem.kernel[axis] - 1, **{name: -step for name, step in e.items()})
+    (_, gap, first), lead = residues[axis], sides[axis][-1]
+    start = first + problem.padding[axis] + lead * stride
+    return affine(
+        start, problem.dilation[axis], **{q: gap, **{name: -stride * step for name, step in e.items()}}
+    )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tunedb.problem import Problem
-from tunedb.weight_cache import Packer
+from tunedb.weights.cache import Packer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,8 +6,8 @@ import weakref
 import pytest
 import torch
 
-from tunedb import weight_cache as module
-from tunedb.weight_cache import Packer
+from tunedb.weights import cache as module
+from tunedb.weights.cache import Packer
 
 
 def weight_of(given_problem, seed=0):
