@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb.dispatch.explanation import explain
 from tunedb.errors import (
+    CaptureError,
     ConfigError,
     DatabaseError,
     DeviceError,
@@ -26,6 +27,7 @@ from tunedb.ops import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+    stats,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CaptureError",
     "ConfigError",
     "DatabaseError",
     "DeviceError",
@@ -55,6 +58,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "explain",
+    "stats",
     "tune_model",
     "use",
 ]

@@ -7,6 +7,7 @@ from torch.compiler import is_compiling
 from tunedb.dispatch import calls, operators
 from tunedb.dispatch.calls import find
 from tunedb.torch_internals import CONVOLUTIONS
+from tunedb.weights import cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "stats",
 ]
 
 Size = int | tuple[int, ...] | list[int]
@@ -168,5 +170,23 @@ def conv_transpose3d(
 
 
 def clear() -> None:
-    """Forget all plans, packed weights and what was read from databases: call it after a sweep or a change of `weight.data`."""
+    """Forget all plans, packed weights and what was read from databases: call it after a sweep or a change of `weight.data`.
+
+    A CUDA graph that was captured before reads packed weights that are forgotten here: capture it again.
+    """
     calls.clear()
+    cache.clear()
+
+
+def stats() -> dict[str, int]:
+    """Return what tunedb holds in this process.
+
+    `plans` are tensor signatures that were looked up, `plans_of_torch` those of them that torch answers; `packed_weights` and
+    `packed_bytes` are the packed copies of weights, on all GPUs. A packed copy goes with its weight.
+    """
+    held = cache.stats().values()
+    return {
+        **calls.count(),
+        "packed_weights": sum(one.weights for one in held),
+        "packed_bytes": sum(one.bytes for one in held),
+    }
