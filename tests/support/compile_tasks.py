@@ -48,3 +48,9 @@ def three_and_no_more(kernel, problem, config, device, compiled=[]):  # noqa: B0
     if len(compiled) > 3:
         return Measurement("compile-error", detail="no such instruction")
     return landscape.compile_candidate(kernel, problem, config, device)
+
+
+def never(kernel, problem, config, device):
+    """Be a compiler that refuses everything."""
+    del kernel, problem, config, device
+    return Measurement("compile-error", detail="no such instruction")

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from tunedb.record import Measurement, Record, Tried
 from tunedb.tune.progress import LiveProgress, PlainProgress, clock, progress_for
+from tunedb.tune.schedule import Standing
 from tunedb.tune.summary import Summary
 
 PROBLEM, OTHER = landscape.problem("conv2d"), landscape.problem("conv1d")
@@ -72,6 +73,23 @@ def test_the_last_line_counts_everything():
     )
     assert SUMMARY._replace(ended="interrupted", gpus=0).line().endswith("; stopped: interrupted")
     assert not SUMMARY.complete
+
+
+def test_a_sweep_by_gain_shows_what_can_still_be_won():
+    """Its head is in the time of a forward pass, and a GPU's row has its stage and what its layer can win."""
+    console = Console(file=io.StringIO(), width=200)
+    progress = LiveProgress(console)
+    progress.begin(2, 0, None)
+    progress.stand(Standing(2, 1, 1000.0, 700.0, 450.0))
+    progress.started(0, "dec.1", 12, 40, 450.0)
+    progress._live.stop()
+    console.print(progress._draw())
+    shown = console.file.getvalue()
+    for text in ("1 of 2 layers known", "300.0 us of 1.00 ms saved", "dec.1", "12/40", "450.0 us", "to win"):
+        assert text in shown
+    assert progress.part() == (300.0, 750.0)
+    progress.looked(0, "dec.1", 100.0)
+    assert progress.jobs == {}
 
 
 def test_no_terminal_means_plain_lines():

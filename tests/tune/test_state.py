@@ -1,4 +1,5 @@
 import json
+import socket
 import time
 
 import landscape
@@ -31,10 +32,10 @@ class Recorder(Progress):
         self.notes.append(text)
 
 
-def opened(folder, provenance="measured", progress=None, trials=40):
+def opened(folder, provenance="measured", progress=None, trials=40, minutes=None):
     settings = Settings(
-        by_slug("h200"), provenance, trials, str(folder / "history"), folder / "answers.sqlite", parts=PARTS
-    )
+        by_slug("h200"), provenance, trials, str(folder / "history"), folder / "answers.sqlite", parts=PARTS, minutes=minutes
+    )  # fmt: skip
     return SweepState({SMALL: "small", LARGE: "large"}, settings, progress or Progress())
 
 
@@ -173,3 +174,59 @@ def test_a_result_that_cannot_be_used_is_searched_again(tmp_path):
         "give no hints: a Record of a search history must have config" in note for note in progress.notes
     )
     assert any(note.startswith("large: it is searched again") for note in progress.notes)
+
+
+def stage(state, final):
+    """Play a driver that gives a stage its answer."""
+    job = state.take()
+    state.finish(0, final._replace(problem=job.problem, trials=job.trials), 3.0)
+    return job.problem, job.trials
+
+
+def test_two_sweeps_by_gain_share_their_looks_and_stages(tmp_path):
+    """What one has looked at or answered, the other takes over when it would do it itself."""
+    with opened(tmp_path, minutes=1.0) as mine, opened(tmp_path, minutes=1.0) as theirs:
+        theirs._owner = "elsewhere:1:2"
+        looks = {mine.take().problem, theirs.take().problem}
+        assert looks == {SMALL, LARGE}
+        mine.look(0, LARGE, 500.0, 0.1)
+        theirs.look(0, SMALL, 500.0, 0.1)
+        assert stage(theirs, final(LARGE, (CONFIG, 10.0, 0.1)))[1] == 12
+        taken = mine.take()
+        assert (taken.problem in looks, taken.trials in (12, 40)) == (True, True)
+        mine.hand_back(taken.problem)
+        while mine.take() is not None:
+            pass
+        assert set(mine.summary(gpus=1, ended="").records) == set(theirs.summary(gpus=1, ended="").records)
+
+
+def test_a_stage_that_is_lost_leaves_the_answer_before_it(tmp_path):
+    """A stage handed back, or of a sweep that was killed, keeps the earlier stage's answer and its number of trials."""
+    with opened(tmp_path, minutes=1.0, trials=None) as state:
+        for _ in range(2):
+            state.look(0, state.take().problem, 500.0, 0.1)
+        answered, _ = stage(state, final(LARGE, (CONFIG, 100.0, 0.1)))
+        jobs = [state.take(), state.take()]
+        assert {(job.problem == answered, job.trials) for job in jobs} == {(True, 40), (False, 12)}
+        past = state._entries[answered].past
+        state.heartbeat([answered])
+        assert (past.state.name, past.state.trials) == ("running", 12)
+        state.hand_back(answered)
+        assert past.state.answers(12)
+        past.heartbeat(f"{socket.gethostname()}:1:dead", 12)
+    with opened(tmp_path, minutes=1.0, trials=None) as state:
+        assert state.summary(gpus=1, ended="").layers[answered].trials == 12
+        assert not state._entries[answered].past.state.answers(12)
+        assert state.take()[:2] == (answered, 40)
+
+
+def test_a_search_called_in_counts_the_trials_it_made(tmp_path):
+    """An answer of 25 trials, 40 asked for, answers a sweep of 25 and goes on in one of 26."""
+    with opened(tmp_path, minutes=1.0) as state:
+        for _ in range(2):
+            state.look(0, state.take().problem, 500.0, 0.1)
+        job = state.take()
+        state.finish(0, final(job.problem, (CONFIG, 100.0, 0.1))._replace(trials=9, complete=False))
+        past = state._entries[job.problem].past
+        assert past.state.answers(9)
+        assert not past.state.answers(10)
