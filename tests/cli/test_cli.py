@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 
 import click
@@ -122,8 +124,9 @@ def test_sweep_into_two_databases(run, swept, tmp_path):
             assert connection.execute("SELECT count(*) FROM suites").fetchone() == (37,)
 
 
-def test_minutes_are_the_whole_commands(run, swept, tmp_path):
+def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
     """What the command has taken before the sweep begins is taken off its minutes; trials are then the most of a layer."""
+    monkeypatch.setattr(cli, "_age_s", lambda: 6.0)
     run(
         "sweep",
         "--kernel",
@@ -136,9 +139,20 @@ def test_minutes_are_the_whole_commands(run, swept, tmp_path):
         "--db",
         tmp_path / "a.sqlite",
     )
-    assert 1.8 < swept[0]["minutes"] < 2
+    assert swept[0]["minutes"] == pytest.approx(1.9)
     assert swept[0]["trials"] == 60
     assert swept[0]["calls"] == dict.fromkeys(swept[0]["problems"], 1)
+
+
+def test_a_command_knows_how_long_it_has_run():
+    """A process that is the command counts its own start; one that calls it does not."""
+    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb import cli; print(cli._age_s())"
+    ages = [
+        float(subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True).stdout)
+        for name in ("/usr/bin/tunedb", "/usr/bin/pytest")
+    ]  # fmt: skip
+    assert 0.5 < ages[0] < 60
+    assert ages[1] == 0
 
 
 def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
