@@ -36,13 +36,17 @@ class Layers:
         dropped: int,
     ) -> None:
         """Take over what a capture has seen."""
-        taken: Counter[str] = Counter()
+        times: Counter[str] = Counter()
+        ids: set[str] = set()
         entries = []
         for problem, count in calls.items():
-            names = modules.get(problem, ())
+            names = tuple(map(_printable, modules.get(problem, ())))
             name = (names[0] if names else problem.op)[: LONGEST_TEXT - 12] or problem.op
-            taken[name] += 1
-            unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
+            unique = name
+            while unique in ids:  # not the count alone: a module may itself be called "a#2"
+                times[name] += 1
+                unique = f"{name}#{times[name] + 1}"
+            ids.add(unique)
             entries.append(entry_of(problem, unique, calls=count, modules=names))
         self.entries, self.skipped, self.dropped = tuple(entries), dict(skipped), dropped
 
@@ -118,6 +122,11 @@ def entry_of(problem: Problem, name: str, *, calls: int = 1, modules: tuple[str,
         problem.stride[lead:], problem.padding[lead:], problem.output_padding[lead:], problem.dilation[lead:], problem.groups,
         bool(problem.bias), problem.dtype, problem.precision, problem.layout, calls, modules,
     )  # fmt: skip
+
+
+def _printable(name: str) -> str:
+    """Return a module's name, which may hold any character, as text that a suite, a terminal and UTF-8 can hold."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def _record(entry: Entry) -> dict[str, object]:
