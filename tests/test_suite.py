@@ -190,6 +190,8 @@ def test_a_suite_without_captured_fields_is_all_variants(tmp_path):
         ({"calls": True}, "calls must be an integer of 1 to"),
         ({"modules": "a"}, "modules must be a list of names"),
         ({"modules": [1]}, "modules must be a list of names"),
+        ({"modules": ["\ud800"]}, "modules must be a list of names in printable text"),
+        ({"modules": ["a", "\x1b[31m"]}, "modules must be a list of names in printable text"),
     ],
 )
 def test_wrong_captured_fields(tmp_path, change, said):

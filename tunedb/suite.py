@@ -202,5 +202,7 @@ def _mistakes(record: Mapping[str, Any]) -> Iterable[str]:
     calls, modules = record.get("calls", 1), record.get("modules", [])
     if type(calls) is not int or not 1 <= calls <= MOST_CALLS:
         yield f"calls must be an integer of 1 to {MOST_CALLS}, but got {calls!r:.80}."
-    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
-        yield f"modules must be a list of names, but got {modules!r:.80}."
+    if not isinstance(modules, list) or not all(
+        isinstance(name, str) and name.isprintable() for name in modules
+    ):
+        yield f"modules must be a list of names in printable text, but got {modules!r:.80}."
