@@ -123,10 +123,14 @@ def test_commands_exist(page):
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
-def test_python_runs(block):
-    """A block of Python that needs no GPU runs as it stands."""
-    with contextlib.redirect_stdout(io.StringIO()):
+def test_python_runs(block, folder, monkeypatch):
+    """A block of Python that needs no GPU runs as it stands, and prints what a block of text behind it says."""
+    monkeypatch.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(block.text, block.name, "exec"), {"__name__": block.name})
+    behind = blocks(ROOT / block.page)[block.number :][:1]
+    if behind and behind[0].language == "text":
+        assert printed.getvalue().rstrip() == behind[0].text.rstrip()
 
 
 @pytest.mark.parametrize("block", PYTHONS, ids=lambda block: block.name)
