@@ -268,10 +268,10 @@ def about(model: Any, key: Key, entries: Iterable[Any], *, fake: bool) -> dict[s
     from importlib.metadata import version
 
     import torch
-    from tunedb.model.report import report as promised
 
     from tunedb.device import by_slug, current
     from tunedb.measure.versions import environment
+    from tunedb.model.report import report as promised
 
     device = by_slug("h200") if fake else current(0)
     expected = promised(list(entries), device).totals.saved_us

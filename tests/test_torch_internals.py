@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional
 
 from tunedb import launch, ops, torch_internals
-from tunedb.weights import cache
 from tunedb.dispatch import calls, normalise, plans
 from tunedb.dispatch.plans import Plan
 from tunedb.errors import TunedbWarning
+from tunedb.weights import cache
 
 
 @pytest.fixture(autouse=True)

@@ -150,7 +150,7 @@ MODELS = (
     Model("mask_head", "torchvision", "image", False, mask_head),
     Model("resnet50", "torchvision", "image", False, resnet50),
     Model("convnext_base", "timm", "image", False, lambda: classifier("convnext_base")),
-    Model("efficientnetv2_s", "timm", "image", False, lambda: classifier("tf_efficientnetv2_s")),
+    Model("efficientnetv2_s", "timm", "image", False, lambda: classifier("efficientnetv2_s")),
     Model("unet3d", "monai", "volume", False, unet3d),
     Model("conv_tasnet", "torchaudio", "audio", False, conv_tasnet),
 )

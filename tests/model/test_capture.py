@@ -221,3 +221,16 @@ def test_nothing_called(tmp_path):
     assert "call the model there" in str(layers)
     with pytest.raises(SuiteError, match="call the model there"):
         layers.save(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_channels_last_on_meta_tensors(rank):
+    """On meta tensors every layer behind a channels_last input is channels_last, as on a GPU, and contiguous ones stay."""
+    kind = nn.Conv2d if rank == 2 else nn.Conv3d
+    last = torch.channels_last if rank == 2 else torch.channels_last_3d
+    net = nn.Sequential(kind(8, 8, 3), nn.ReLU(), kind(8, 4, 3)).to("meta")
+    x = torch.empty(2, 8, *(9,) * rank, device="meta")
+    for given, layout in ((x, "channels_first"), (x.to(memory_format=last), "channels_last")):
+        with torch.no_grad(), tunedb.capture() as layers:
+            net(given)
+        assert [entry.layout for entry in layers] == [layout] * 2

@@ -6,11 +6,11 @@ import gc
 import pytest
 import torch
 from torch import nn
-from tunedb.model.report import report
 
 import tunedb
 from tunedb.device import current
 from tunedb.kernel import config_to_json, load, names, source_hash
+from tunedb.model.report import report
 from tunedb.record import Record
 from tunedb.store.write import Store
 

@@ -182,24 +182,40 @@ def test_gradients_flow(planner):
 
 
 class Padded(nn.Conv2d):
+    """Pads in a way of its own, then is a convolution of torch's."""
+
     def forward(self, x):
         return super().forward(nn.functional.pad(x, (1, 1, 1, 1)))
 
 
-class Named(nn.Conv2d):
-    """Only a constructor of its own."""
+class Other(nn.Conv2d):
+    def _conv_forward(self, *_):
+        return 0
+
+
+class Reshaped(nn.ConvTranspose2d):
+    def forward(self, x):
+        return super().forward(x)
 
 
 def test_which_modules_are_plain():
-    """Subclasses that compute in their own way, lazy layers and replaced forwards are left; others count."""
+    """Layers that compute the convolution in their own way and lazy ones are left; those that only pad or construct count."""
     replaced = nn.Conv2d(3, 3, 1)
-    replaced.forward = lambda x: x
-    assert [plain_op(one) for one in (Padded(3, 3, 1), nn.LazyConv2d(3, 1), replaced, nn.Linear(2, 2))] == [
-        None
-    ] * 4
-    assert [plain_op(one) for one in (Named(3, 3, 1), nn.Conv3d(3, 3, 1), nn.ConvTranspose1d(3, 3, 1))] == [
-        "conv2d", "conv3d", "conv_transpose1d"
-    ]  # fmt: skip
+    replaced._conv_forward = lambda x: x
+    left = (Other(3, 3, 1), Reshaped(3, 3, 1), nn.LazyConv2d(3, 1), replaced, nn.Linear(2, 2))
+    assert [plain_op(one) for one in left] == [None] * 5
+    taken = (Padded(3, 3, 1), nn.Conv3d(3, 3, 1), nn.ConvTranspose1d(3, 3, 1))
+    assert [plain_op(one) for one in taken] == ["conv2d", "conv3d", "conv_transpose1d"]
+
+
+def test_a_subclass_that_pads(planner):
+    """A layer that pads in its own forward is switched and gives what it gave."""
+    layer = Padded(3, 4, 3).eval().requires_grad_(False)
+    before = layer(X)
+    with tunedb.use(layer):
+        assert torch.equal(layer(X), before)
+    assert planner.ran == ["conv2d"]
+    assert type(layer) is Padded
 
 
 def test_compiles_without_a_break(planner):

@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tunedb.dispatch.normalise import normalised
+from tunedb.dispatch.normalise import is_channels_last, normalised
 from tunedb.errors import ProblemError, TunedbWarning
 from tunedb.model.layers import Layers
 
@@ -126,6 +126,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return found
         elif packet in _CONVOLUTIONS:
             self._see(*args[:9])
+            return _as_on_a_gpu(func(*args, **kwargs), args[0], args[1])
         return func(*args, **kwargs)
 
     def _see(
@@ -159,3 +160,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     if id(module) in names:
                         return root, names[id(module)]
         return -1, op
+
+
+def _as_on_a_gpu(out: "Tensor", x: "Tensor", weight: "Tensor") -> "Tensor":
+    """Return an output of a meta convolution in the layout that a GPU's has: torch's meta kernels forget channels_last."""
+    if not out.is_meta or out.dim() < 4 or not (is_channels_last(x) or is_channels_last(weight)):
+        return out
+    return out.contiguous(memory_format=torch.channels_last if out.dim() == 4 else torch.channels_last_3d)

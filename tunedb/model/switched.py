@@ -46,18 +46,19 @@ class _Switched:
 
 
 def plain_op(module: nn.Module) -> str | None:
-    """Return the operation of a layer that computes as torch's own class does, or None for any other module.
+    """Return the operation of a layer whose convolution can be switched over, or None for any other module.
 
-    Subclasses count where they change neither `forward` nor `_conv_forward`, so that layers with parametrized weights do.
+    A forward layer computes it in `_conv_forward`, which subclasses that only pad or cache in `forward` still call; one that
+    calls torch's function itself is switched without effect. A transposed layer computes it in `forward`. Layers with
+    parametrized weights are such subclasses.
     """
     for kind, op in CLASSES.items():
         if isinstance(module, kind):
-            same = type(module).forward is kind.forward and (
-                getattr(type(module), "_conv_forward", None) is getattr(kind, "_conv_forward", None)
-            )
+            method = "forward" if is_transposed(op) else "_conv_forward"
+            own = getattr(type(module), method, None) is getattr(kind, method, None)
             whole = all(hasattr(module, name) for name in _NEEDED[is_transposed(op)])
             uninitialised = isinstance(module, nn.modules.lazy.LazyModuleMixin)
-            return op if same and whole and not uninitialised and "forward" not in vars(module) else None
+            return op if own and whole and not uninitialised and method not in vars(module) else None
     return None
 
 
