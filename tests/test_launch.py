@@ -277,3 +277,23 @@ def test_handles_are_shared(monkeypatch):
     module.clear()
     assert module._handle(signature(asked), 0) is not first
     assert len(made) == len(different) + 2
+
+
+@pytest.mark.parametrize("scratch", [0, 16])
+def test_the_compiled_launch_of_triton_3_6(scratch):
+    """Triton 3.6's compiled function is called itself where the kernel needs no scratch memory, which its launcher allocates."""
+    from tunedb.triton_internals import direct_launch
+
+    class CudaLauncher:
+        launch = staticmethod(len)
+        global_scratch_size, profile_scratch_size = 0, scratch
+        launch_cooperative_grid, launch_pdl = False, True
+
+        def __call__(self, gridX, gridY, gridZ, stream, function, *args):
+            """Take what Triton 3.6's takes."""
+
+    pytest.importorskip("triton")
+    run = CudaLauncher()
+    found = direct_launch(types.SimpleNamespace(run=run, function=77, packed_metadata="meta"))
+    compiled = (len, (77, False, True, None, None, "meta", None, None, None))
+    assert found == ((run, (77, "meta", None, None, None)) if scratch else compiled)

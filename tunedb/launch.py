@@ -200,14 +200,14 @@ def _direct(signature: Signature, tail: tuple[Any, ...], arch: str | None) -> La
     direct = None if handle is None else direct_launch(handle)
     if direct is None:
         return None
-    run, function, metadata = direct
+    run, head = direct
     grid_x, grid_y, grid_z = signature.grid
     stream_of = raw_stream
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
-        # Constants keep their positions; the three Nones are launch metadata and hooks.
+        # Constants keep their positions.
         run(
-            grid_x, grid_y, grid_z, stream_of(index), function, metadata, None, None, None,
+            grid_x, grid_y, grid_z, stream_of(index), *head,
             x.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(), out.data_ptr(), *tail,
         )  # fmt: skip
 
