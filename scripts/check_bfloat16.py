@@ -3,7 +3,7 @@
     python scripts/check_bfloat16.py --db db/h200.sqlite --count 20
 
 Takes every n-th float16 record that a kernel of tunedb won, runs its config on the float16 and on the bfloat16 problem in turns,
-three times each, verified against float64 and torch in that dtype. Prints a table and, last, one JSON object; the exit status
+twice each, verified against float64 and torch in that dtype. Prints a table and, last, one JSON object; the exit status
 is 1 where a bfloat16 result was refused or the times differ by more than 3 % in the median.
 """
 
@@ -18,7 +18,7 @@ from tunedb.measure.bench import Bench
 from tunedb.measure.versions import environment
 from tunedb.store.read import Database
 
-TURNS = 3
+TURNS = 2
 WITHIN = 0.03
 
 
@@ -37,16 +37,20 @@ def main() -> int:
     step = max(1, len(records) // given.count)
     rows, ratios, refused = [], [], 0
     for record in records[::step][: given.count]:
-        benches = [Bench(record.problem._replace(dtype=dtype), 0) for dtype in ("float16", "bfloat16")]
         times: list[list[float]] = [[], []]
         status = "ok"
-        for _ in range(TURNS):
-            for mine, bench in zip(times, benches, strict=True):
+        for turn in range(TURNS):
+            for mine, dtype in list(zip(times, ("float16", "bfloat16"), strict=True))[
+                :: 1 if turn % 2 else -1
+            ]:
+                bench = Bench(record.problem._replace(dtype=dtype), 0)
                 measured = bench.final([(record.kernel, record.config)])[1]
                 if measured.status != "ok":
-                    status = f"{measured.status}: {measured.detail}"
+                    status = f"{dtype} {measured.status}: {measured.detail}"
                 else:
                     mine.append(measured.time_us or 0.0)
+                bench.close()
+                del bench
         if status != "ok":
             refused += 1
             rows.append((describe(record.problem), record.kernel, "", "", status))
@@ -56,8 +60,6 @@ def main() -> int:
         rows.append(
             (describe(record.problem), record.kernel, f"{half:.2f}", f"{brain:.2f}", f"{brain / half:.3f}")
         )
-        for bench in benches:
-            bench.close()
     print(table(("problem", "kernel", "float16 us", "bfloat16 us", "ratio"), rows))
     median = statistics.median(ratios) if ratios else None
     off = sum(abs(ratio - 1) > WITHIN for ratio in ratios)

@@ -18,7 +18,7 @@ from tunedb.problem import OPS, is_transposed, rank
 def no_plans(monkeypatch):
     """Plans of this test alone, and no files of the user's or shipped ones."""
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
 
 
 def tensors(op, n=2, c=(4, 6), extent=7, k=3, groups=1, dtype=torch.float32):

@@ -31,7 +31,7 @@ def planned(monkeypatch):
         return Plan(lambda *_: runs.append(1) or torch.zeros(1), 0, "a test's", sizes)
 
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
     monkeypatch.setattr(plans, "make_plan", made)
     monkeypatch.setattr(calls, "_device_index", None)
     return runs

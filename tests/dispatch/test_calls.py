@@ -31,7 +31,7 @@ def planner(monkeypatch):
     found = Planner()
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
     monkeypatch.setattr(calls, "_device_index", None)
     monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     return found
@@ -136,7 +136,7 @@ def test_a_memo_goes_with_its_weight(planner):
     for _ in range(50):
         tunedb.conv2d(X, WEIGHT + 1, BIAS)
     gc.collect()
-    assert not calls._memos
+    assert not calls._latest
 
 
 def test_memos_are_bounded(planner, monkeypatch):
@@ -145,7 +145,7 @@ def test_memos_are_bounded(planner, monkeypatch):
     weight = torch.randn(4, 4, 3)
     for length in range(5, 25):
         tunedb.conv1d(torch.zeros(1, 4, length), weight)
-    assert len(calls._memos) <= 4
+    assert len(calls._latest) <= 4
     assert planner.ran == 20
 
 

@@ -53,7 +53,7 @@ def answers(monkeypatch):
     monkeypatch.setattr(lookup, "answer", found.answer)
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
     monkeypatch.setattr(torch.cuda, "device", lambda _: torch.no_grad())
     return found
 

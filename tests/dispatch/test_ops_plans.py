@@ -38,7 +38,7 @@ class Planner:
 def planner(monkeypatch):
     found = Planner()
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(calls, "_device_index", None)
     return found

@@ -44,9 +44,9 @@ def gpu(monkeypatch):
         played.asked.append((problem, device))
         return played.answer
 
-    def loaded(found, call, index):
-        played.loaded.append((found, call.problem, index))
-        return load("aten").plan(call.problem, (), None)
+    def loaded(found, problem, index):
+        played.loaded.append((found, problem, index))
+        return load("aten").plan(problem, (), None)
 
     monkeypatch.setattr(plans, "_emulated", lambda: False)
     monkeypatch.setattr(plans, "current", lambda _: H200)

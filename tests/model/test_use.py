@@ -41,7 +41,7 @@ def planner(monkeypatch):
     found = Planner()
     monkeypatch.setattr(plans, "make_plan", found.make_plan)
     monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_memos", {})
+    monkeypatch.setattr(calls, "_latest", {})
     monkeypatch.setattr(calls, "_device_index", None)
     monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     monkeypatch.setattr(module, "_torchs", lambda *_: "")

@@ -33,7 +33,8 @@ __all__ = ["clear", "count", "find", "planned", "torch_must_see", "unaligned"]
 # plan for each of them.
 LIMIT = 4096
 _plans: dict[tuple[Any, ...], plans.Plan] = {}
-_memos: "dict[tuple[int, torch.Size], _Memo]" = {}
+# By the id of the weight: what answered its latest call.
+_latest: "dict[int, _Memo]" = {}
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _device_index = current_device
@@ -41,12 +42,13 @@ _device_index = current_device
 
 @dataclass(slots=True, eq=False)
 class _Memo:
-    """What answered a weight and an input shape last time, and what must be as it was then."""
+    """What answered a weight last time, and what must be as it was then."""
 
     run: "Run | None"  # None: torch
     op: str
     weight: "weakref.ref[Tensor]"
     address: int
+    x_shape: torch.Size
     weight_shape: torch.Size
     weight_strides: tuple[int, ...]
     x_strides: tuple[int, ...]
@@ -74,9 +76,10 @@ def find(
 ) -> "Run | None":
     """Return what answers a call, run(x, weight, bias), or None where torch's own function does."""
     try:
-        memo = _memos.get((id(weight), x.shape))
+        memo = _latest.get(id(weight))
         if (
             memo is not None
+            and memo.x_shape == x.shape
             and memo.weight() is weight
             and memo.address == weight.data_ptr()
             and memo.x_strides == x.stride()
@@ -84,17 +87,17 @@ def find(
             # The very objects: a module passes the same ones in every call, and 1.0 and True equal 1.
             and memo.stride is stride
             and memo.padding is padding
-            and memo.dilation is dilation
-            and memo.groups is groups
-            and memo.output_padding is output_padding
-            and memo.op is op
-            and (memo.tf32 is None or memo.tf32 is allow_tf32())
         ):
             run = memo.run
             if run is None:
                 return None  # if anything else has changed, torch is right still
             if (
-                memo.same_bias(bias)
+                memo.dilation is dilation
+                and memo.groups is groups
+                and memo.output_padding is output_padding
+                and memo.op is op
+                and memo.same_bias(bias)
+                and (memo.tf32 is None or memo.tf32 is allow_tf32())
                 and weight.dtype is memo.dtype
                 and weight.shape == memo.weight_shape
                 and weight.stride() == memo.weight_strides
@@ -157,7 +160,7 @@ def planned(
 def clear() -> None:
     """Forget all plans and what was read from databases."""
     _plans.clear()
-    _memos.clear()
+    _latest.clear()
     plans.clear()
 
 
@@ -197,13 +200,13 @@ def _search(
 def _remember(
     op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: plans.Plan
 ) -> None:
-    """Note what answers this weight at this input shape; forgotten with the weight."""
-    key, memos = (id(weight), x.shape), _memos
-    if len(memos) >= LIMIT:
-        memos.clear()
-    memos[key] = _Memo(
-        plan.run, op, weakref.ref(weight, lambda _: memos.pop(key, None)), weight.data_ptr(), weight.shape, weight.stride(),
-        x.stride(), x.dtype, plan.device_index, _is_none if bias is None else _same_bias(bias),
+    """Note what answered a weight; forgotten with the weight."""
+    key, latest = id(weight), _latest
+    if len(latest) >= LIMIT:
+        latest.clear()
+    latest[key] = _Memo(
+        plan.run, op, weakref.ref(weight, lambda _: latest.pop(key, None)), weight.data_ptr(), x.shape, weight.shape,
+        weight.stride(), x.stride(), x.dtype, plan.device_index, _is_none if bias is None else _same_bias(bias),
         allow_tf32() if x.dtype is torch.float32 else None, *sizes,
     )  # fmt: skip
 
