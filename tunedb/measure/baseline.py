@@ -158,7 +158,10 @@ class Yardstick:
 
 
 def make_tensors(problem: Problem, place: Any) -> Tensors:
-    """Return seeded normal tensors, with weights so scaled that results are about 1 and fit 16-bit types."""
+    """Return seeded normal tensors, with weights so scaled that results are about 1 and fit 16-bit types.
+
+    The weight is a parameter, as a model's is: its packed copy is kept from the first call on.
+    """
     import torch
 
     dtype = getattr(torch, problem.dtype)
@@ -171,7 +174,7 @@ def make_tensors(problem: Problem, place: Any) -> Tensors:
     bias = None
     if problem.bias:
         bias = _empty((problem.c_out,), "channels_first", dtype, place).normal_(generator=generator)
-    return Tensors(x, weight, bias)
+    return Tensors(x, torch.nn.Parameter(weight, requires_grad=False), bias)
 
 
 def empty_output(problem: Problem, place: Any) -> "Tensor":

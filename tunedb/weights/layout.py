@@ -72,9 +72,8 @@ class Layout(NamedTuple):
     weight_shape: tuple[int, ...]
     levels: tuple[Level, ...]  # outermost first; their sizes are the shape of the packed tensor
     coordinates: tuple[Coordinate, ...]
-    rounded: bool = (
-        False  # float32 to the nearest TF32, as the kernel then need not: it halves the error of a product
-    )
+    # To the nearest TF32, float32 only. The kernel then need not round, and the error of a product is half of what it would be.
+    rounded: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,9 +121,8 @@ def pack_with_torch(layout: Layout, weight: "Tensor") -> "Tensor":
         if dim is not None:
             of_dims[dim] = of_dims[dim] + times * torch.where(whole, value // divisor, 0)
     # Indices of few dimensions are broadcast here; beyond the level's own axes nothing large is made of them.
-    found = torch.where(
-        inside, weight[tuple(of_dims)], torch.zeros((), dtype=weight.dtype, device=weight.device)
-    )
+    zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
+    found = torch.where(inside, weight[tuple(of_dims)], zero)
     found = found.expand(layout.shape).contiguous()
     return nearest_tf32(found) if layout.rounded else found
 

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 """The kernel that packs a weight in any layout: what differs from layout to layout is in the table (table.py).
 
 Imported when a weight is first packed on a GPU: it needs Triton.
@@ -7,9 +6,12 @@ Imported when a weight is first packed on a GPU: it needs Triton.
 import triton
 import triton.language as tl
 
+from tunedb.weights import table
+
 __all__ = ["BLOCK", "pack"]
 
 BLOCK = 1024  # packed elements of a program
+COORDINATE, TERM = tl.constexpr(table.COORDINATE), tl.constexpr(table.TERM)  # numbers of a row
 
 
 @triton.jit
@@ -42,13 +44,13 @@ def pack(
     for _ in range(coordinates):
         coordinate_ptr = row_ptr
         value = tl.zeros((BLOCK,), dtype=tl.int32) + tl.load(coordinate_ptr).to(tl.int32)
-        row_ptr += 11
+        row_ptr += COORDINATE
         for _ in range(tl.load(coordinate_ptr + 1).to(tl.int32)):
             index = flat - quotient(flat, row_ptr) * tl.load(row_ptr).to(tl.int32)  # % around
             index = quotient(index, row_ptr + 3)  # // unit
             index -= quotient(index, row_ptr + 6) * tl.load(row_ptr + 6).to(tl.int32)  # % size
             value += index * tl.load(row_ptr + 9).to(tl.int32)
-            row_ptr += 10
+            row_ptr += TERM
         whole = quotient(tl.maximum(value, 0), coordinate_ptr + 2)
         exact = whole * tl.load(coordinate_ptr + 2).to(tl.int32) == value
         inside = inside & exact & (value >= 0) & (whole < tl.load(coordinate_ptr + 5).to(tl.int32))

@@ -88,7 +88,7 @@ class Press:
 
         from tunedb.weights.pack_kernel import BLOCK, pack
 
-        with torch.cuda.device(weight.device):
+        with torch.cuda.device_of(weight):  # type: ignore[no-untyped-call]
             pack[(max(1, -(-elements // BLOCK)),)](
                 weight, made, self._tables[weight.device], len(self.layout.coordinates), elements, *strides,
                 ROUNDED=self.layout.rounded, BLOCK=BLOCK, num_warps=WARPS,
