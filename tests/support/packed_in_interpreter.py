@@ -10,7 +10,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import fast_interpreter
 import torch
-from packing_cases import cases, same_bits, weight_of
+from packing_cases import cases, weight_of
+from small_layout import same_bits
 
 from tunedb.weights import pack_kernel, press
 from tunedb.weights.layout import pack_with_torch

@@ -78,9 +78,3 @@ def weight_of(layout, dtype, seed=0):
         bits = (0x7C00, 0x7F80, 0x7FC1, 0x7C01, -1, -0x400, 1, -0x8000)
         flat.view(torch.int16)[: len(bits)] = torch.tensor(bits, dtype=torch.int16)
     return weight
-
-
-def same_bits(one, other):
-    """Whether two tensors have one shape and dtype and the same bytes."""
-    whole = torch.int16 if one.dtype.itemsize == 2 else torch.int32
-    return (one.shape, one.dtype) == (other.shape, other.dtype) and torch.equal(one.contiguous().view(whole), other.contiguous().view(whole))  # fmt: skip

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.torch_internals import versions_are_counted
@@ -54,9 +54,10 @@ class _Shelf:
         _wait_for_readers(held)
 
 
-# One shelf for each layout, or packing function, that a plan has. It lives with its plans, and while it holds a weight: a
-# CUDA graph may read that weight when the plan that packed it is long dropped.
-_shelves: "weakref.WeakValueDictionary[Hashable, _Shelf]" = weakref.WeakValueDictionary()
+# A shelf lives with its plans, and while it holds a weight: a CUDA graph may read that weight when the plan that packed it is
+# long dropped. Layouts that are equal have one shelf.
+_shelves: "weakref.WeakSet[_Shelf]" = weakref.WeakSet()
+_of_layout: "weakref.WeakValueDictionary[Layout, _Shelf]" = weakref.WeakValueDictionary()
 _filled: set[_Shelf] = set()
 _lock = threading.RLock()  # while a weight is packed; a weight that is found takes none
 
@@ -78,10 +79,12 @@ class Packer:
 
     def __init__(self, layout: "Layout | Callable[[Tensor], Tensor]") -> None:
         with _lock:
-            shelf = _shelves.get(layout)
+            shelf = _of_layout.get(layout) if isinstance(layout, Layout) else None
             if shelf is None:
                 shelf = _Shelf(Press(layout) if isinstance(layout, Layout) else _FunctionPress(layout))
-                _shelves[layout] = shelf
+                _shelves.add(shelf)
+                if isinstance(layout, Layout):
+                    _of_layout[layout] = shelf
         self._shelf = shelf
         self._entries = shelf.entries
         self._keeps = versions_are_counted()
@@ -190,7 +193,7 @@ class _FunctionPress:
 def stats() -> dict[str, Held]:
     """Return what packed weights take on each device ("cuda:0")."""
     found: dict[str, Held] = {}
-    for shelf in list(_filled):
+    for shelf in list(_shelves):
         for entry in list(shelf.entries.values()):
             device = str(entry.packed.device)
             weights, held = found.get(device, (0, 0))
@@ -201,16 +204,16 @@ def stats() -> dict[str, Held]:
 def clear() -> None:
     """Drop all packed weights: CUDA graphs that read them must be captured again."""
     with _lock:
-        for shelf in list(_shelves.values()):
+        for shelf in list(_shelves):
             shelf.clear()
 
 
 def _wait_for_readers(held: Sequence[_Packed]) -> None:
-    """Let all streams finish reading what is about to be freed: only the stream that packed it is waited for otherwise."""
-    devices = {entry.packed.device for entry in held if entry.packed.is_cuda}
-    if devices:
-        import torch
+    """Let all streams finish reading what is about to be freed: freed memory is used again in the order of one stream only."""
+    import torch
 
+    devices = {entry.packed.device for entry in held if entry.packed.is_cuda}
+    if devices and not torch.cuda.is_current_stream_capturing():
         for device in devices:
             torch.cuda.synchronize(device)
 
