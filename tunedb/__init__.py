@@ -6,7 +6,6 @@ of torch.nn.functional stood, and answer with the fastest kernel that the databa
 
 from typing import TYPE_CHECKING, Any
 
-from tunedb.dispatch.explanation import explain
 from tunedb.errors import (
     CaptureError,
     ConfigError,
@@ -31,6 +30,7 @@ from tunedb.ops import (
 )
 
 if TYPE_CHECKING:
+    from tunedb.dispatch.explanation import explain
     from tunedb.model.capture import capture
     from tunedb.model.tune_model import tune_model
     from tunedb.model.use import use
@@ -66,6 +66,7 @@ __all__ = [
 # Imported when first used: a service that only calls the six functions needs none of it.
 _LATER = {
     "capture": "tunedb.model.capture",
+    "explain": "tunedb.dispatch.explanation",
     "tune_model": "tunedb.model.tune_model",
     "use": "tunedb.model.use",
 }

@@ -1,13 +1,15 @@
-"""The six operations, with torch's signatures."""
+"""The six operations, with torch's signatures.
+
+The operators of torch.compile are imported when a call is first compiled: defining them takes longer than the rest.
+"""
 
 from typing import TYPE_CHECKING
 
 from torch.compiler import is_compiling
 
-from tunedb.dispatch import calls, operators
+from tunedb.dispatch import calls
 from tunedb.dispatch.calls import find
 from tunedb.torch_internals import CONVOLUTIONS
-from tunedb.weights import cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,8 @@ def conv1d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced("conv1d", input, weight, bias, stride, padding, 0, groups, dilation)
     run = find("conv1d", input, weight, bias, stride, padding, 0, groups, dilation)
     if run is None:
@@ -69,6 +73,8 @@ def conv2d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced("conv2d", input, weight, bias, stride, padding, 0, groups, dilation)
     run = find("conv2d", input, weight, bias, stride, padding, 0, groups, dilation)
     if run is None:
@@ -90,6 +96,8 @@ def conv3d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced("conv3d", input, weight, bias, stride, padding, 0, groups, dilation)
     run = find("conv3d", input, weight, bias, stride, padding, 0, groups, dilation)
     if run is None:
@@ -112,6 +120,8 @@ def conv_transpose1d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced(
             "conv_transpose1d", input, weight, bias, stride, padding, output_padding, groups, dilation
         )
@@ -136,6 +146,8 @@ def conv_transpose2d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced(
             "conv_transpose2d", input, weight, bias, stride, padding, output_padding, groups, dilation
         )
@@ -160,6 +172,8 @@ def conv_transpose3d(
     Raises what torch raises for wrong arguments.
     """
     if is_compiling():
+        from tunedb.dispatch import operators
+
         return operators.traced(
             "conv_transpose3d", input, weight, bias, stride, padding, output_padding, groups, dilation
         )
@@ -174,6 +188,8 @@ def clear() -> None:
 
     A CUDA graph that was captured before reads packed weights that are forgotten here: capture it again.
     """
+    from tunedb.weights import cache
+
     calls.clear()
     cache.clear()
 
@@ -184,6 +200,8 @@ def stats() -> dict[str, int]:
     `plans` are tensor signatures that were looked up, `plans_of_torch` those of them that torch answers; `packed_weights` and
     `packed_bytes` are the packed copies of weights, on all GPUs. A packed copy goes with its weight.
     """
+    from tunedb.weights import cache
+
     held = cache.stats().values()
     return {
         **calls.count(),

@@ -167,7 +167,7 @@ def test_torchs_kernel_is_torchs_where_functions_are_replaced(monkeypatch):
     from tunedb.kernel import load
 
     monkeypatch.setattr(functional, "conv2d", tunedb.conv2d)
-    problem = calls.plans.normalised("conv2d", X, WEIGHT, None, 1, 0, 0, 1, 1).problem
+    problem = plans.normalised("conv2d", X, WEIGHT, None, 1, 0, 0, 1, 1).problem
     aten = load("aten")
     assert torch.equal(aten.plan(problem, aten.Config(), None)(X, WEIGHT, None), torch.conv2d(X, WEIGHT))
 

@@ -14,7 +14,10 @@ from tunedb.model.report import report
 from tunedb.record import Record
 from tunedb.store.write import Store
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+]
 RELATIVE = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 2e-3}
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb.dispatch import plans
 from tunedb.dispatch.normalise import allow_tf32
 from tunedb.torch_internals import (
     current_device,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from tunedb.dispatch.plans import Plan
+
     Run = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 __all__ = ["clear", "count", "find", "planned", "torch_must_see", "unaligned"]
@@ -32,7 +33,7 @@ __all__ = ["clear", "count", "find", "planned", "torch_must_see", "unaligned"]
 # At this many all are dropped: a service sees few signatures, and one that sees a new length in every call must not keep a
 # plan for each of them.
 LIMIT = 4096
-_plans: dict[tuple[Any, ...], plans.Plan] = {}
+_plans: "dict[tuple[Any, ...], Plan]" = {}
 # By the id of the weight: what answered its latest call.
 _latest: "dict[int, _Memo]" = {}
 
@@ -132,7 +133,7 @@ def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool
 
 def planned(
     op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...]
-) -> "plans.Plan | None":
+) -> "Plan | None":
     """Return the plan of a call's tensor signature, made where there is none yet; None where torch must answer.
 
     `sizes` are stride, padding, output_padding, groups and dilation. Who calls has made sure that torch need not see the call.
@@ -150,6 +151,9 @@ def planned(
     if plan is None:
         if x.is_cuda and torch.cuda.is_current_stream_capturing():
             return None  # loading machine code would break the capture; a later call makes the plan
+        # With all that looks up, compiles and launches: `import tunedb` stays short.
+        from tunedb.dispatch import plans
+
         plan = plans.make_plan(op, x, weight, bias, *sizes)
         if len(_plans) >= LIMIT:
             _plans.clear()
@@ -161,6 +165,8 @@ def clear() -> None:
     """Forget all plans and what was read from databases."""
     _plans.clear()
     _latest.clear()
+    from tunedb.dispatch import plans
+
     plans.clear()
 
 
@@ -198,7 +204,7 @@ def _search(
 
 
 def _remember(
-    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: plans.Plan
+    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: "Plan"
 ) -> None:
     """Note what answered a weight; forgotten with the weight."""
     key, latest = id(weight), _latest
