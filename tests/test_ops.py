@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 from awkward import AWKWARD
+from isolated_plans import isolate
 from torch.nn import functional
 
 import tunedb
-from tunedb.dispatch import calls
 from tunedb.errors import DeviceError, ProblemError
 from tunedb.problem import OPS, is_transposed, rank
 
@@ -17,8 +17,7 @@ from tunedb.problem import OPS, is_transposed, rank
 @pytest.fixture(autouse=True)
 def no_plans(monkeypatch):
     """Plans of this test alone, and no files of the user's or shipped ones."""
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
+    isolate(monkeypatch)
 
 
 def tensors(op, n=2, c=(4, 6), extent=7, k=3, groups=1, dtype=torch.float32):

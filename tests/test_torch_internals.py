@@ -7,10 +7,11 @@ import warnings
 
 import pytest
 import torch
+from isolated_plans import isolate
 from torch.nn import functional
 
 from tunedb import launch, ops, torch_internals
-from tunedb.dispatch import calls, normalise, plans
+from tunedb.dispatch import calls, normalise
 from tunedb.dispatch.plans import Plan
 from tunedb.errors import TunedbWarning
 from tunedb.weights import cache
@@ -30,10 +31,7 @@ def planned(monkeypatch):
     def made(_op, _x, _weight, _bias, *sizes):
         return Plan(lambda *_: runs.append(1) or torch.zeros(1), 0, "a test's", sizes)
 
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
-    monkeypatch.setattr(plans, "make_plan", made)
-    monkeypatch.setattr(calls, "_device_index", None)
+    isolate(monkeypatch, made)
     return runs
 
 

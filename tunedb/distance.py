@@ -4,7 +4,16 @@ from math import log2
 
 from tunedb.problem import Problem
 
-__all__ = ["CLASS_LIMIT", "LAYER_LIMIT", "between_layers", "between_neighbours", "difference", "kind", "work"]
+__all__ = [
+    "CLASS_LIMIT",
+    "LAYER",
+    "LAYER_LIMIT",
+    "between_layers",
+    "between_neighbours",
+    "difference",
+    "kind",
+    "work",
+]
 
 LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
 # Beyond 16 times in all, a win somewhere says too little about here: docs/experiments.md, sixth round.
@@ -14,6 +23,8 @@ _FREE = (
     "n", "in_d", "in_h", "in_w", "padding_d", "padding_h", "padding_w",
     "output_padding_d", "output_padding_h", "output_padding_w", "bias",
 )  # fmt: skip
+# What two problems of one layer share.
+LAYER = tuple(name for name in Problem._fields if name not in _FREE)
 
 
 def between_layers(a: Problem, b: Problem) -> float:

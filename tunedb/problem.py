@@ -14,6 +14,7 @@ __all__ = [
     "Problem",
     "checked",
     "is_transposed",
+    "op_of",
     "rank",
 ]
 
@@ -166,6 +167,11 @@ def is_transposed(op: str) -> bool:
 def rank(op: str) -> int:
     """Number of spatial dimensions."""
     return int(op[-2])
+
+
+def op_of(rank: int, *, transposed: bool) -> str:
+    """Return the operation of that many spatial dimensions."""
+    return f"conv{'_transpose' if transposed else ''}{rank}d"
 
 
 def checked(problem: Problem) -> Problem:

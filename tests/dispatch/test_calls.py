@@ -4,6 +4,7 @@ import gc
 
 import pytest
 import torch
+from isolated_plans import isolate
 from torch.nn import functional
 
 import tunedb
@@ -29,10 +30,7 @@ class Planner:
 @pytest.fixture
 def planner(monkeypatch):
     found = Planner()
-    monkeypatch.setattr(plans, "make_plan", found.make_plan)
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
-    monkeypatch.setattr(calls, "_device_index", None)
+    isolate(monkeypatch, found.make_plan)
     monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     return found
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from isolated_plans import isolate
 from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional
 
 import tunedb
 from tunedb.device import by_slug
-from tunedb.dispatch import calls, lookup, operators, plans
+from tunedb.dispatch import calls, lookup, operators
 from tunedb.dispatch.plans import Plan
 from tunedb.problem import OPS, is_transposed, rank
 
@@ -51,10 +52,7 @@ def answers(monkeypatch):
     monkeypatch.setattr(operators, "DEVICES", ("cpu",))
     monkeypatch.setattr(operators, "_device", lambda _: by_slug("h100"))
     monkeypatch.setattr(lookup, "answer", found.answer)
-    monkeypatch.setattr(plans, "make_plan", found.make_plan)
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
-    monkeypatch.setattr(torch.cuda, "device", lambda _: torch.no_grad())
+    isolate(monkeypatch, found.make_plan)
     return found
 
 

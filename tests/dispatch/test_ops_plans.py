@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from isolated_plans import isolate
 from torch.autograd import forward_ad
 from torch.nn import functional
 
 import tunedb
-from tunedb.dispatch import calls, plans
+from tunedb.dispatch import calls
 from tunedb.dispatch.plans import Plan
 from tunedb.problem import is_transposed, rank
 
@@ -37,10 +38,7 @@ class Planner:
 @pytest.fixture
 def planner(monkeypatch):
     found = Planner()
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
-    monkeypatch.setattr(plans, "make_plan", found.make_plan)
-    monkeypatch.setattr(calls, "_device_index", None)
+    isolate(monkeypatch, found.make_plan)
     return found
 
 

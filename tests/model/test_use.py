@@ -6,11 +6,12 @@ import pickle
 
 import pytest
 import torch
+from isolated_plans import isolate
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import tunedb
-from tunedb.dispatch import calls, plans
+from tunedb.dispatch import plans
 from tunedb.dispatch.plans import Plan
 from tunedb.errors import ProblemError
 from tunedb.model import use as module
@@ -39,10 +40,7 @@ class Planner:
 @pytest.fixture
 def planner(monkeypatch):
     found = Planner()
-    monkeypatch.setattr(plans, "make_plan", found.make_plan)
-    monkeypatch.setattr(calls, "_plans", {})
-    monkeypatch.setattr(calls, "_latest", {})
-    monkeypatch.setattr(calls, "_device_index", None)
+    isolate(monkeypatch, found.make_plan)
     monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     monkeypatch.setattr(module, "_torchs", lambda *_: "")
     return found

@@ -9,7 +9,14 @@ from typing import Any, TextIO
 
 import click
 
-from tunedb.cli.options import Commands, database_option, entry_of, shape_options, variant_options
+from tunedb.cli.options import (
+    Commands,
+    database_option,
+    entry_of,
+    gpus_option,
+    shape_options,
+    variant_options,
+)
 from tunedb.cli.report_command import report
 from tunedb.cli.tune_command import tune
 from tunedb.errors import TunedbWarning
@@ -56,13 +63,7 @@ main.add_command(tune)
     metavar="SLUG",
     help="GPU to tune for, such as 4090. Times are measured if this machine has that GPU, else predicted. h200-sm89 is an H200 that runs sm_89 code. Default: the GPU of this machine, else 4090.",
 )
-@click.option(
-    "--gpus",
-    default="all",
-    show_default=True,
-    metavar="all|0,1",
-    help="CUDA indices of the GPUs to measure on.",
-)
+@gpus_option
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),

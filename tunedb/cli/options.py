@@ -11,7 +11,7 @@ from tunedb.errors import ConfigError, DeviceError, KernelError, ProblemError, S
 from tunedb.problem import LAYOUTS, PRECISIONS
 from tunedb.suite import Entry
 
-__all__ = ["Commands", "database_option", "entry_of", "shape_options", "variant_options"]
+__all__ = ["Commands", "database_option", "entry_of", "gpus_option", "shape_options", "variant_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 USAGE = (ConfigError, DeviceError, KernelError, ProblemError, SuiteError)  # another command line would do
@@ -86,6 +86,12 @@ def variant_options(*, many: bool) -> Callable[[Command], Command]:
 
 def database_option(text: str) -> Callable[[Command], Command]:
     return click.option("--db", type=click.Path(path_type=Path), help=text)
+
+
+def gpus_option(command: Command) -> Command:
+    """Add --gpus: the GPUs that a sweep measures on."""
+    text = "CUDA indices of the GPUs to measure on."
+    return click.option("--gpus", default="all", show_default=True, metavar="all|0,1", help=text)(command)
 
 
 def entry_of(op: str | None, shape: dict[str, Any]) -> Entry | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tunedb.cli.options import database_option
+from tunedb.cli.options import database_option, gpus_option
 from tunedb.errors import ProblemError
 
 __all__ = ["tune"]
@@ -29,13 +29,7 @@ __all__ = ["tune"]
     metavar="SLUG",
     help="GPU to tune for. Default: the GPU of this machine, else 4090, predicted.",
 )
-@click.option(
-    "--gpus",
-    default="all",
-    show_default=True,
-    metavar="all|0,1",
-    help="CUDA indices of the GPUs to measure on.",
-)
+@gpus_option
 @click.option(
     "--save",
     type=click.Path(path_type=Path),
@@ -93,15 +87,15 @@ def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 (sys.path holds text)
         sys.path.insert(0, here)
     try:
-        function = getattr(importlib.import_module(name), attribute)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # something that the module itself imports is missing: its own traceback says what
         raise ProblemError(
             f"a factory's module must be importable from this folder or be installed, but there is no {error.name}."
         ) from error
-    except AttributeError as error:
-        raise ProblemError(f"{name} must have the function {attribute}, but has not.") from error
+    if not callable(function := getattr(module, attribute, None)):
+        raise ProblemError(f"{name} must have the function {attribute}, but has not.")
     given = function()
     if not isinstance(given, tuple) or len(given) != 2 or not callable(given[0]):
         raise ProblemError(

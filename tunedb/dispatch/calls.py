@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-__all__ = ["clear", "count", "find", "planned", "torch_must_see", "unaligned"]
+__all__ = ["clear", "count", "find", "on_device", "planned", "torch_must_see", "unaligned"]
 
 # At this many all are dropped: a service sees few signatures, and one that sees a new length in every call must not keep a
 # plan for each of them.
@@ -106,9 +106,7 @@ def find(
             ):
                 if torch_must_see(x, weight, bias) or unaligned(x, bias):
                     return None
-                return (
-                    run if _device_index is None or _device_index() == memo.device else _on(memo.device, run)
-                )
+                return on_device(memo.device, run)
     except (AttributeError, TypeError, RuntimeError):
         pass  # no tensors, or none with memory: below, or torch, says what is wrong
     return _search(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -197,10 +195,7 @@ def _search(
     if plan is None:
         return None
     _remember(op, x, weight, bias, sizes, plan)
-    if plan.run is None or unaligned(x, bias):
-        return None
-    here = _device_index is None or _device_index() == plan.device_index
-    return plan.run if here else _on(plan.device_index, plan.run)
+    return None if plan.run is None or unaligned(x, bias) else on_device(plan.device_index, plan.run)
 
 
 def _remember(
@@ -247,8 +242,10 @@ def unaligned(x: "Tensor", bias: "Tensor | None") -> bool:
     return bool(x.data_ptr() & 15 or (bias is not None and bias.data_ptr() & 15))
 
 
-def _on(index: int, run: "Run") -> "Run":
-    """Return a run on its own device, where that is not the current one."""
+def on_device(index: int, run: "Run") -> "Run":
+    """Return a run itself where the CUDA device of its plan is the current one, else one that changes to it."""
+    if _device_index is None or _device_index() == index:
+        return run
 
     def elsewhere(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
         with torch.cuda.device(index):

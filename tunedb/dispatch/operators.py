@@ -5,17 +5,16 @@ torch answers becomes torch's own convolution, so that Inductor keeps its freedo
 dynamic shapes, becomes `tunedb::tuned`, which looks its plan up when it runs.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from tunedb.device import current
 from tunedb.dispatch import lookup
-from tunedb.dispatch.calls import planned, unaligned
+from tunedb.dispatch.calls import on_device, planned, unaligned
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
-from tunedb.problem import is_transposed, rank
+from tunedb.problem import is_transposed, op_of, rank
 from tunedb.torch_internals import CONVOLUTIONS, functorch_layer, mark_constant
 
 if TYPE_CHECKING:
@@ -106,7 +105,15 @@ def _is_torchs(
     if not all(type(size) is int for size in (*x.shape, *x.stride(), *weight.shape)):
         return False  # of dynamic shapes: decided in each call
     call = normalised(
-        _name(stride, transposed), x, weight, bias, stride, padding, output_padding, groups, dilation
+        op_of(len(stride), transposed=transposed),
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
     )
     return isinstance(call, str) or lookup.answer(call.problem, _device(x)).kernel == "aten"
 
@@ -115,15 +122,11 @@ def _device(x: "Tensor") -> Any:
     return current(x.device.index or 0)
 
 
-def _name(stride: Sequence[int], transposed: bool) -> str:
-    return f"conv{'_transpose' if transposed else ''}{len(stride)}d"
-
-
 def _tuned(
     x: "Tensor", weight: "Tensor", bias: "Tensor | None", stride: list[int], padding: list[int], dilation: list[int],
     transposed: bool, output_padding: list[int], groups: int,
 ) -> "Tensor":  # fmt: skip
-    op = _name(stride, transposed)
+    op = op_of(len(stride), transposed=transposed)
     plan = planned(op, x, weight, bias, (stride, padding, output_padding, groups, dilation))
     if plan is None or plan.run is None or unaligned(x, bias):
         out = torch_convolution(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -133,8 +136,7 @@ def _tuned(
             if out.stride() == promised
             else torch.empty_strided(out.shape, promised, dtype=out.dtype, device=out.device).copy_(out)
         )
-    with torch.cuda.device(plan.device_index):
-        return plan.run(x, weight, bias)
+    return on_device(plan.device_index, plan.run)(x, weight, bias)
 
 
 def _fake_tuned(

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.modules import module as hooks
@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tunedb.dispatch.normalise import is_channels_last, normalised
 from tunedb.errors import ProblemError, TunedbWarning
 from tunedb.model.layers import Layers
+from tunedb.problem import op_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +62,7 @@ class capture:  # noqa: N801 (used as a function is: `with tunedb.capture() as l
             hooks.register_module_forward_pre_hook(watch.enter),
             hooks.register_module_forward_hook(watch.leave, always_call=True),
         ]
-        watch.__enter__()
+        watch.__enter__()  # type: ignore[no-untyped-call]
         return self._layers
 
     def __exit__(
@@ -81,23 +82,22 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._limit = limit
         self._running: list[nn.Module] = []
-        self._roots: list[
-            nn.Module
-        ] = []  # modules that were called by no other, kept so that their ids stay theirs
+        # Modules that were called by no other, kept so that their ids stay theirs, and the names of what is in each.
+        self._roots: list[nn.Module] = []
         self._names: list[dict[int, str]] = []
+        self._root = 0  # the one that is running
         self._modules: dict[Problem, dict[tuple[int, str], None]] = {}
         self.calls: Counter[Problem] = Counter()
         self.skipped: Counter[str] = Counter()
         self.dropped = 0
 
-    def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
     def enter(self, module: "nn.Module", _: Any) -> None:
-        if not self._running and not any(root is module for root in self._roots):
-            self._roots.append(module)
-            self._names.append({id(one): name for name, one in module.named_modules()})
+        if not self._running:
+            known = [index for index, root in enumerate(self._roots) if root is module]
+            self._root = known[0] if known else len(self._roots)
+            if not known:
+                self._roots.append(module)
+                self._names.append({id(one): name for name, one in module.named_modules()})
         self._running.append(module)
 
     def leave(self, module: "nn.Module", *_: Any) -> None:
@@ -133,7 +133,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, x: "Tensor", weight: "Tensor", bias: "Tensor | None", stride: list[int], padding: list[int],
         dilation: list[int], transposed: bool, output_padding: list[int], groups: int,
     ) -> None:  # fmt: skip
-        op = f"conv{'_transpose' if transposed else ''}{len(stride)}d"
+        op = op_of(len(stride), transposed=transposed)
         call = normalised(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
         if isinstance(call, str):
             self.skipped[call] += 1
@@ -154,11 +154,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _caller(self, op: str) -> tuple[int, str]:
         """Return root and name of the module that is running; no root where a convolution is called outside of any."""
-        for root, names in enumerate(self._names):
-            if self._running and any(self._roots[root] is one for one in self._running[:1]):
-                for module in reversed(self._running):
-                    if id(module) in names:
-                        return root, names[id(module)]
+        for module in reversed(self._running):
+            if (name := self._names[self._root].get(id(module))) is not None:
+                return self._root, name
         return -1, op
 
 

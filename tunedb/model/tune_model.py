@@ -101,11 +101,12 @@ def tune_layers(
             f"db must be a database that calls read, {', '.join(map(str, user_files()))}, but got {path}: name it in TUNEDB_PATH."
         )
     goal = target(device, gpus)
+    problems = layers.problems
     settings = Settings(
         goal.device, goal.provenance, None, history_beside(path), path, goal.gpus, minutes=minutes,
-        calls={problem: entry.calls for problem, entry in layers.problems.items()},
+        calls={problem: entry.calls for problem, entry in problems.items()},
     )  # fmt: skip
-    labels = {problem: entry.id for problem, entry in layers.problems.items()}
+    labels = {problem: entry.id for problem, entry in problems.items()}
     summary = sweep(list(labels), settings, labels=labels, progress=progress)
     calls.clear()
     return summary, goal.device

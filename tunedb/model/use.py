@@ -12,18 +12,13 @@ from tunedb.describe import describe, table
 from tunedb.device import Device, current
 from tunedb.dispatch import lookup, plans
 from tunedb.dispatch.normalise import allow_tf32
+from tunedb.distance import LAYER
 from tunedb.errors import ProblemError
 from tunedb.model.switched import original, plain_op, switched
 from tunedb.problem import DTYPES, LAYOUTS, Problem, is_transposed
 from tunedb.suite import Entry, load_suite
 
 __all__ = ["LayerUse", "Used", "use"]
-
-# What two problems of one layer share: all but batch, extents, paddings, bias and layout.
-_LAYER = (
-    "op", "dtype", "precision", "c_in", "c_out", "groups", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
-    "dilation_d", "dilation_h", "dilation_w",
-)  # fmt: skip
 
 
 class LayerUse(NamedTuple):
@@ -113,7 +108,8 @@ def _by_layer(entries: Iterable[Entry]) -> dict[tuple[Any, ...], list[Problem]]:
 
 
 def _layer(problem: Problem) -> tuple[Any, ...]:
-    return tuple(getattr(problem, name) for name in _LAYER)
+    """Return what a layer is known by: a module says nothing of the memory layout that it will be called in."""
+    return tuple(getattr(problem, name) for name in LAYER if name != "layout")
 
 
 def _torchs(op: str, module: Any, asked: Mapping[tuple[Any, ...], list[Problem]] | None) -> str:
@@ -130,32 +126,27 @@ def _torchs(op: str, module: Any, asked: Mapping[tuple[Any, ...], list[Problem]]
     problems = asked.get(_layer(some), [])
     if not problems:
         return "the model was not seen to call it"
-    answered = [
-        (problem, found) for problem in problems if (found := lookup.answer(problem, device)).kernel != "aten"
-    ]
-    if not answered:
-        return lookup.answer(problems[0], device).reason
-    for problem, found in answered:
-        # A weight that is computed in every call is packed in every call.
-        own = dict(module.named_parameters(recurse=False)).get("weight")
-        if failure := plans.prepare(found, problem, weight.device.index, own):
+    answers = [lookup.answer(problem, device) for problem in problems]
+    if all(found.kernel == "aten" for found in answers):
+        return answers[0].reason
+    # A weight that is computed in every call is packed in every call, not here.
+    own = dict(module.named_parameters(recurse=False)).get("weight")
+    for problem, found in zip(problems, answers, strict=True):
+        if found.kernel != "aten" and (failure := plans.prepare(found, problem, weight.device.index, own)):
             return f"{describe(problem)}: {failure}"
     return ""
 
 
 def _some_problem(op: str, module: Any) -> Problem:
     """Return a problem of a layer: of which batch and extents does not matter."""
-    lead = 3 - len(module.kernel_size)
-    ones, zeros = (1,) * lead, (0,) * lead
     dtype = str(module.weight.dtype).removeprefix("torch.")
     extents = tuple(d * (k - 1) + 1 for d, k in zip(module.dilation, module.kernel_size, strict=True))
-    more = module.output_padding if is_transposed(op) else (0,) * len(extents)
-    return Problem(
-        op, dtype, "tf32" if dtype == "float32" and allow_tf32() else "ieee", LAYOUTS[0],
-        1, module.in_channels, module.out_channels, module.groups, int(module.bias is not None),
-        *ones, *extents, *ones, *module.kernel_size, *ones, *module.stride, *zeros, *(0,) * len(extents),
-        *zeros, *more, *ones, *module.dilation,
-    )  # fmt: skip
+    zeros = (0,) * len(extents)
+    more = module.output_padding if is_transposed(op) else zeros
+    return Entry(
+        op, 0, op, 1, module.in_channels, extents, module.out_channels, module.kernel_size, module.stride, zeros, more,
+        module.dilation, module.groups, module.bias is not None,
+    ).problem(dtype, "tf32" if dtype == "float32" and allow_tf32() else "ieee")  # fmt: skip
 
 
 def _is_known(some: Problem, device: Device) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunedb.distance import LAYER
 from tunedb.errors import DatabaseError, TunedbWarning
 from tunedb.problem import Problem
 from tunedb.record import Record, Tried
@@ -31,10 +32,6 @@ QUERY_SECONDS = 2.0  # a query ends after this: the pages of a damaged or hostil
 LOCK_SECONDS = 1.0  # a writer holds its lock for milliseconds
 
 _SIZES = Problem._fields[4:]
-_LAYER = (
-    "op", "c_in", "c_out", "groups", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
-    "dilation_d", "dilation_h", "dilation_w", "dtype", "precision", "layout",
-)  # fmt: skip
 _CLASS = ("op", "dtype", "precision", "layout")
 
 
@@ -107,7 +104,7 @@ class Database:
 
     def layer(self, problem: Problem, device: str | None = None) -> list[Record]:
         """Return the records of the same layer, any batch, extents, padding and bias, on one device or on all."""
-        return self._records(_same(_LAYER), [getattr(problem, name) for name in _LAYER], device)
+        return self._records(_same(LAYER), [getattr(problem, name) for name in LAYER], device)
 
     def sizes(self, problem: Problem) -> list[Record]:
         """Return the records of the same sizes in every dtype, precision and layout, on all devices."""
