@@ -72,7 +72,8 @@ def swept_command(
 def tuned(commands: Sequence[Sequence[str]], deadline: float) -> int:
     """Run sweeps one after another until the deadline (of time.monotonic); return the worst status.
 
-    A sweep that the deadline ends is interrupted as by Ctrl-C: what it found stays, and the next one goes on there.
+    A sweep that the deadline ends gets SIGTERM, which it takes as Ctrl-C: what it found stays, and the next one goes on
+    there. (Ctrl-C itself is ignored by what a shell runs in the background.)
     """
     worst = 0
     for given in commands:
@@ -83,7 +84,7 @@ def tuned(commands: Sequence[Sequence[str]], deadline: float) -> int:
         try:
             worst = max(worst, child.wait(left))
         except subprocess.TimeoutExpired:
-            child.send_signal(2)
+            child.terminate()
             child.wait()
             worst = max(worst, 1)
     return worst
