@@ -31,7 +31,6 @@ class Planner:
 def planner(monkeypatch):
     found = Planner()
     isolate(monkeypatch, found.make_plan)
-    monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
     return found
 
 
@@ -70,11 +69,13 @@ def test_the_second_call_is_recognised(planner, searched):
         lambda x, w, b: (x.half(), w.half(), b.half()),
         lambda x, w, b: (x, w.clone(), b),
         lambda x, w, _: (x, w, None),
-        lambda x, w, b: (x, w, b.clone()),
+        lambda x, w, b: (x, w, b[:1].expand(4)),
+        lambda x, w, b: (x, w, b.half()),
+        lambda x, w, b: (x.to("meta"), w, b),
     ],
 )
 def test_another_tensor_is_looked_up(planner, searched, change):
-    """Another shape, stride, dtype, weight or bias is no longer the call that was remembered."""
+    """Another shape, stride, dtype, device or weight is no longer the call that was remembered."""
     tunedb.conv2d(X, WEIGHT, BIAS)
     tunedb.conv2d(*change(X, WEIGHT, BIAS))
     assert len(searched) == 2
@@ -88,7 +89,6 @@ def test_another_tensor_is_looked_up(planner, searched, change):
         lambda w: w.data[:2],
         lambda w: w.data.transpose(2, 3),
         lambda w: w.data.view(torch.int32),
-        lambda w: w.data.clone(),
     ],
 )
 def test_a_weight_whose_data_was_replaced_is_looked_up(planner, searched, change):
@@ -99,6 +99,56 @@ def test_a_weight_whose_data_was_replaced_is_looked_up(planner, searched, change
     weight.data = change(weight)
     tunedb.conv2d(X, weight)
     assert len(searched) == 2
+
+
+def test_values_are_not_looked_up(planner, searched):
+    """A bias, an input and new data of a weight that are like those of the last call have the same plan."""
+    weight = torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)
+    tunedb.conv2d(X, weight, BIAS)
+    weight.data = weight.data.clone()
+    tunedb.conv2d(X + 1, weight, BIAS.clone())
+    assert len(searched) == 1
+    assert planner.ran == 2
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_modes_of_autograd_change_no_answer(planner, mode):
+    """A call inside inference_mode has the plan of one outside, and the next one outside too."""
+    for _ in range(2):
+        tunedb.conv2d(X, WEIGHT, BIAS)
+        with mode():
+            tunedb.conv2d(X, WEIGHT, BIAS)
+            tunedb.conv2d(X.clone(), WEIGHT, BIAS)
+    assert planner.ran == 6
+    assert len(planner.asked) == 1
+
+
+def test_modes_that_torch_must_see_after_a_call(planner):
+    """What is remembered does not run inside a transform, a mode, a trace or a level of forward-mode differentiation."""
+    from torch._subclasses import FakeTensorMode
+    from torch.autograd import forward_ad
+
+    class Mode(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    expected = functional.conv2d(X, WEIGHT, BIAS)
+    tunedb.conv2d(X, WEIGHT, BIAS)
+    with Mode():
+        assert torch.equal(tunedb.conv2d(X, WEIGHT, BIAS), expected)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert tunedb.conv2d(X, WEIGHT, BIAS).shape == expected.shape
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X, torch.ones_like(X))
+        assert forward_ad.unpack_dual(tunedb.conv2d(dual, WEIGHT, BIAS)).tangent is not None
+    traced = torch.jit.trace(lambda x: tunedb.conv2d(x, WEIGHT, BIAS), (X,), check_trace=False)
+    assert "conv" in str(traced.graph)
+    assert torch.vmap(lambda _: tunedb.conv2d(X, WEIGHT, BIAS))(torch.zeros(3)).shape == (3, *expected.shape)
+    before = planner.ran
+    x = X.clone().requires_grad_()
+    assert torch.func.grad(lambda x: tunedb.conv2d(x, WEIGHT, BIAS).sum())(X).shape == X.shape
+    assert tunedb.conv2d(x, WEIGHT, BIAS).requires_grad
+    assert planner.ran == before == 1
 
 
 def test_other_sizes_are_looked_up(planner, searched):

@@ -1,12 +1,11 @@
 """From a call to what answers it: first what answered the same weight last time, then the plan of its tensor signature.
 
 A call that torch answers should cost hardly more than torch's own, and a call that a plan answers much less, so the usual
-call is recognised by its weight: `find` compares what may have changed since, and reads nothing twice.
+call is recognised by its weight: `find` compares what may have changed since, all of the tensors at once.
 """
 
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -16,6 +15,7 @@ from tunedb.torch_internals import (
     dispatch_modes,
     forward_state,
     functorch_layer,
+    tensor_guard,
     tracing_state,
 )
 
@@ -41,27 +41,21 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _device_index = current_device
 
 
-@dataclass(slots=True, eq=False)
-class _Memo:
+class _Memo(NamedTuple):
     """What answered a weight last time, and what must be as it was then."""
 
-    run: "Run | None"  # None: torch
-    op: str
-    weight: "weakref.ref[Tensor]"
-    address: int
-    x_shape: torch.Size
-    weight_shape: torch.Size
-    weight_strides: tuple[int, ...]
-    x_strides: tuple[int, ...]
-    dtype: torch.dtype
-    device: int
-    same_bias: "Callable[[Tensor | None], bool]"
-    tf32: bool | None  # of float32 only
     stride: Any
     padding: Any
     output_padding: Any
     groups: Any
     dilation: Any
+    op: str
+    without_bias: bool
+    same: "Callable[..., bool]"  # of the tensors
+    run: "Run | None"  # None: torch
+    tf32: bool | None  # of float32 only
+    device: int
+    weight: "weakref.ref[Tensor]"  # takes the memo away when the weight goes
 
 
 def find(
@@ -76,39 +70,35 @@ def find(
     dilation: Any,
 ) -> "Run | None":
     """Return what answers a call, run(x, weight, bias), or None where torch's own function does."""
-    try:
-        memo = _latest.get(id(weight))
-        if (
-            memo is not None
-            and memo.x_shape == x.shape
-            and memo.weight() is weight
-            and memo.address == weight.data_ptr()
-            and memo.x_strides == x.stride()
-            and memo.dtype is x.dtype
-            # The very objects: a module passes the same ones in every call, and 1.0 and True equal 1.
-            and memo.stride is stride
-            and memo.padding is padding
-        ):
-            run = memo.run
-            if run is None:
-                return None  # if anything else has changed, torch is right still
+    memo = _latest.get(id(weight))
+    if (
+        memo is not None
+        # The very objects: a module passes the same ones in every call, and 1.0 and True equal 1.
+        and memo.stride is stride
+        and memo.padding is padding
+        and memo.output_padding is output_padding
+        and memo.groups is groups
+        and memo.dilation is dilation
+        and memo.op is op
+        and memo.without_bias is (bias is None)
+        and (memo.same(x, weight) if bias is None else memo.same(x, weight, bias))
+    ):
+        run = memo.run
+        if run is None:
+            return None
+        if memo.tf32 is None or memo.tf32 is allow_tf32():
+            # What the guard of the tensors does not see; then alignment.
             if (
-                memo.dilation is dilation
-                and memo.groups is groups
-                and memo.output_padding is output_padding
-                and memo.op is op
-                and memo.same_bias(bias)
-                and (memo.tf32 is None or memo.tf32 is allow_tf32())
-                and weight.dtype is memo.dtype
-                and weight.shape == memo.weight_shape
-                and weight.stride() == memo.weight_strides
-                and x.get_device() == memo.device
+                functorch_layer() is not None
+                or dispatch_modes() != 0
+                or tracing_state() is not None
+                or forward_state._current_level >= 0
+                or (torch.is_grad_enabled() and _differentiable(x, weight, bias))
+                or x.data_ptr() & 15
+                or (bias is not None and bias.data_ptr() & 15)
             ):
-                if torch_must_see(x, weight, bias) or unaligned(x, bias):
-                    return None
-                return on_device(memo.device, run)
-    except (AttributeError, TypeError, RuntimeError):
-        pass  # no tensors, or none with memory: below, or torch, says what is wrong
+                return None
+            return on_device(memo.device, run)
     return _search(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -117,16 +107,17 @@ def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool
     return (
         type(x) is not torch.Tensor
         or type(weight) not in _PLAIN
-        or (
-            torch.is_grad_enabled()
-            and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
-        )
+        or (torch.is_grad_enabled() and _differentiable(x, weight, bias))
         or torch.is_autocast_enabled()
         or functorch_layer() is not None
         or dispatch_modes() != 0
         or tracing_state() is not None
         or forward_state._current_level >= 0
     )
+
+
+def _differentiable(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool:
+    return x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
 
 
 def planned(
@@ -202,34 +193,17 @@ def _remember(
     op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: "Plan"
 ) -> None:
     """Note what answered a weight; forgotten with the weight."""
+    same = tensor_guard(x, weight) if bias is None else tensor_guard(x, weight, bias)
+    if same is None:
+        return
     key, latest = id(weight), _latest
     if len(latest) >= LIMIT:
         latest.clear()
+    stride, padding, output_padding, groups, dilation = sizes
     latest[key] = _Memo(
-        plan.run, op, weakref.ref(weight, lambda _: latest.pop(key, None)), weight.data_ptr(), x.shape, weight.shape,
-        weight.stride(), x.stride(), x.dtype, plan.device_index, _is_none if bias is None else _same_bias(bias),
-        allow_tf32() if x.dtype is torch.float32 else None, *sizes,
+        stride, padding, output_padding, groups, dilation, op, bias is None, same, plan.run, allow_tf32() if x.dtype is torch.float32 else None,
+        plan.device_index, weakref.ref(weight, lambda _: latest.pop(key, None)),
     )  # fmt: skip
-
-
-def _is_none(bias: "Tensor | None") -> bool:
-    return bias is None
-
-
-def _same_bias(known: "Tensor") -> "Callable[[Tensor | None], bool]":
-    owner, address = weakref.ref(known), known.data_ptr()
-    shape, dtype = known.shape, known.dtype
-
-    def same(bias: "Tensor | None") -> bool:
-        return (
-            bias is not None
-            and owner() is bias
-            and bias.data_ptr() == address
-            and bias.dtype is dtype
-            and bias.shape == shape
-        )
-
-    return same
 
 
 def _integral(size: object) -> bool:

@@ -100,7 +100,7 @@ def _adapted(
         layout = torch.channels_last if call.problem.rank == 2 else torch.channels_last_3d
     dense = x.is_contiguous(memory_format=layout) and (bias is None or bias.is_contiguous())
     if call.batched and not call.pad and dense:
-        return run
+        return getattr(run, "usual", None) or run
 
     def adapted(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
         batch = x if call.batched else x.unsqueeze(0)
