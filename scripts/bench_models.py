@@ -87,6 +87,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="sweep all suites at once: time goes to the layers that gain most",
     )
+    parser.add_argument("--without", help="`--swept no` leaves the shipped file of this device out, as in h100: it holds these layers")  # fmt: skip
     parser.add_argument("--again", action="store_true", help="measure what --json has too")
     parser.add_argument("--failed", action="store_true", help="measure what failed again")
     parser.add_argument("--report", action="store_true", help="measure nothing, write page and plot")
@@ -213,7 +214,7 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
     A failure ends it, since it may leave a GPU or a capture in a bad state: the next child goes on behind it.
     """
     first = chosen_keys[0]
-    answered_by(arguments.db if first.swept else None)
+    answered_by(arguments.db if first.swept else None, arguments.without)
     import torch
     from bench.model_modes import Cpu, Gpu
     from bench.model_pair import Subject

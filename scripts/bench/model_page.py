@@ -138,7 +138,8 @@ _EXPLAINED = f"""Wall time a forward pass, host waiting to host waiting, medians
 (`cudnn.benchmark=True`, TF32 allowed) and tunedb (`tunedb.use` on a copy of the model) take turns in one process, torch twice
 in each turn; *noise* is the one of torch's series over the other. *graph* is captured by torch's usual recipe (warmed up on a
 side stream, `torch.cuda.graph`), *compiled* is `torch.compile`, *compiled_graph* its `reduce-overhead`; compiled is compared
-with compiled, and so on. *Unswept* is the shipped database alone, *swept* has the model's own sweep in front. First calls are
+with compiled, and so on. *Unswept* is the shipped database alone, without the device's own file where that holds these models
+(`--without` in the commands), *swept* has the model's own sweep in front. First calls are
 seconds from a model on the GPU to its first result, in eager mode, with the making of the graph or the compilation added; what
 torch and Triton keep on disk is as the machine had it. Peaks are the model's own memory with a call's or a capture's on top.
 Errors are relative to float32 without TF32; tunedb's may be 1.1 times torch's. Slower than torch: below {LEAST}, or below

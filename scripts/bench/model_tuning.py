@@ -90,10 +90,17 @@ def tuned(commands: Sequence[Sequence[str]], deadline: float) -> int:
     return worst
 
 
-def answered_by(db: Path | None) -> None:
-    """Let a database answer in front of the shipped one; None: the shipped one alone, whatever this user has swept."""
+def answered_by(db: Path | None, without: str | None = None) -> None:
+    """Let a database answer in front of the shipped ones; None: the shipped ones alone, whatever this user has swept.
+
+    `without` names a device whose shipped file then stays closed: one that holds these models' own layers, as H100's does.
+    """
     if db is not None:
         os.environ["TUNEDB_PATH"] = str(db.absolute())
         return
     os.environ.pop("TUNEDB_PATH", None)
     os.environ["XDG_DATA_HOME"] = str(Path(tempfile.gettempdir()) / "no-database-of-a-user")
+    from tunedb.store import files
+
+    shipped = files.shipped_files
+    files.shipped_files = lambda: {slug: path for slug, path in shipped().items() if slug != without}

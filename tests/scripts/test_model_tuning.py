@@ -48,8 +48,11 @@ def test_a_sweep_ends_in_time(scripts):
 
 
 def test_unswept_is_the_shipped_database_alone(scripts, monkeypatch, tmp_path):
-    """Without a database neither TUNEDB_PATH nor what this user has swept answers; with one, it is in front."""
+    """Without a database neither TUNEDB_PATH nor what this user has swept answers; a shipped file can be left out too."""
+    from tunedb.store import files
     from tunedb.store.files import user_files
+
+    monkeypatch.setattr(files, "shipped_files", files.shipped_files)
 
     answered_by = scripts("bench.model_tuning").answered_by
     monkeypatch.setenv("TUNEDB_PATH", "elsewhere.sqlite")
@@ -57,5 +60,9 @@ def test_unswept_is_the_shipped_database_alone(scripts, monkeypatch, tmp_path):
     answered_by(tmp_path / "swept.sqlite")
     assert user_files() == [tmp_path / "swept.sqlite"]
     answered_by(None)
+    assert "h100" in files.shipped_files()
+    answered_by(None, "h100")
+    assert "h100" not in files.shipped_files()
+    assert "h200" in files.shipped_files()
     assert not any(path.exists() for path in user_files())
     assert tmp_path not in user_files()[0].parents

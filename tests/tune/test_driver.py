@@ -7,7 +7,9 @@ from fake_sweep import LIMITS, PARTS, executed
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement
-from tunedb.tune.driver import _Tuning, drive
+from tunedb.tune.compile_pool import Compiled
+from tunedb.tune.driver import _Driver, _Tuning, drive
+from tunedb.tune.lookahead import Pace
 from tunedb.tune.messages import Ended, Failed, Finished, Job, Kept, Setup, Want
 from tunedb.tune.settings import Settings
 from tunedb.tune.workers import start
@@ -69,6 +71,25 @@ def test_a_broken_kernel_fails_its_problem_only():
     one = tuning(Broken)
     assert "alpha was written wrongly" in one.bug
     assert asked(one, 10) == []
+
+
+def test_a_spare_compilation_is_not_the_next_jobs():
+    """What a search had compiled and never used is not told to the next search of the same problem, which did not ask for it."""
+    first, second = tuning(trials=12), tuning(trials=40)
+    spare = asked(first, 100)[-1]
+    assert spare not in second.search._known
+    driver = _Driver.__new__(_Driver)
+    driver._pace, driver._current, driver._ahead = Pace(), second, None
+
+    class Pool:
+        @staticmethod
+        def collect():
+            return [Compiled((one, spare, 0.0), Measurement("ok")) for one in (first, second)]
+
+    driver._pool = Pool
+    driver._collect()
+    assert list(second.ready) == [(spare, Measurement("ok"))]
+    assert not first.ready
 
 
 @pytest.fixture

@@ -214,7 +214,8 @@ def test_reduce_overhead(packer, recwarn):
 
 def test_lengths_share_one_copy(monkeypatch, tmp_path):
     """Calls of several lengths, by tunedb's own function, hold one packed copy of a layer's weight."""
-    monkeypatch.setenv("TUNEDB_PATH", str(tmp_path / "none.sqlite"))
+    monkeypatch.delenv("TUNEDB_PATH", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     tunedb.clear()
     layer = torch.nn.Conv1d(64, 64, 3, padding=1, bias=False).half().cuda()
     with torch.no_grad():

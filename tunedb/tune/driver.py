@@ -195,13 +195,12 @@ class _Driver:
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
-            problem, choice, submitted = tag
+            tuning, choice, submitted = tag
             self._pace.compiled(time.monotonic() - submitted)
-            tuning = next(
-                (t for t in (self._current, self._ahead) if t is not None and t.problem == problem), None
-            )
-            if tuning is None or tuning.bug:
-                continue  # its problem has failed meanwhile
+            # Its problem has failed or ended meanwhile. A later job of the same problem has a search of its own, which knows
+            # nothing of what was spare in this one.
+            if tuning.bug or (tuning is not self._current and tuning is not self._ahead):
+                continue
             if isinstance(outcome, Bug):
                 tuning.bug = outcome.traceback
             elif outcome.status == "ok":
@@ -245,7 +244,7 @@ class _Driver:
                 choice = tuning.ask(limit if tuning is self._current else 0)
                 if choice is None:
                     break
-                tag = (tuning.problem, choice, time.monotonic())
+                tag = (tuning, choice, time.monotonic())
                 self._pool.submit(tag, choice.kernel, tuning.problem, choice.config, self._setup.device)
         if (
             self._ahead is None
