@@ -266,22 +266,6 @@ def test_outputs_by_public_api(monkeypatch, gpu, wrong):
     assert (out == 5).all()
 
 
-@pytest.mark.parametrize(
-    "wrong", [None, lambda *_: None, lambda *_, **__: types.SimpleNamespace(check=lambda *_: True)]
-)
-def test_calls_without_guards_of_tensors(monkeypatch, planned, wrong):
-    """Without guards, or with ones that take any tensor, each call is found by its signature, and its plan runs."""
-    monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", wrong)
-    torch_internals._tensor_guards.cache_clear()
-    try:
-        answers = twice(lambda: ops.conv1d(X, WEIGHT), "TensorGuards")
-    finally:
-        torch_internals._tensor_guards.cache_clear()
-    assert [len(answer) for answer in answers] == [1, 1]
-    assert len(planned) == 2
-    assert not calls._latest
-
-
 @pytest.mark.parametrize("wrong", ["missing", "still"])
 def test_weights_without_versions(monkeypatch, wrong):
     """Without a version counter, or with one that stands still, a weight is packed in every call: no change goes unseen."""

@@ -96,6 +96,11 @@ def below(rows: Sequence[Row]) -> list[Row]:
     return sorted(found, key=lambda row: row.ratio or 0)
 
 
+def _slow(row: Row) -> str:
+    alike = "; no layer was switched, both sides are torch" if row.layers_tunedb == 0 else ""
+    return f"{_named(row)}: {row.ratio:.3f}; torch against torch {row.noise:.3f}{alike}"
+
+
 def _least(row: Row) -> float:
     noise = row.noise or 1.0
     return LEAST_IN_NOISE if min(noise, 1 / noise) < NOISY else LEAST
@@ -116,7 +121,7 @@ def _arrived(row: Row) -> bool:
 
 def page(rows: Sequence[Row], drawing: str | None) -> str:
     """Return the whole as Markdown; `drawing` is the name of the plot beside it."""
-    slow = [f"- {_named(row)}: {row.ratio:.3f}; torch against torch {row.noise:.3f}" for row in below(rows)]
+    slow = [f"- {_slow(row)}" for row in below(rows)]
     failures = [f"- {_named(row)}: {row.failure}" for row in rows if row.failure]
     notes = [f"- {_named(row)}: {note}" for row in rows for note in row.notes]
     commands = [f"- `{one}`" for one in dict.fromkeys(row.command for row in rows)]

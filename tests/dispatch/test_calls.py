@@ -1,6 +1,7 @@
 """What is remembered of a weight's last call, and what makes it look again."""
 
 import gc
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from isolated_plans import isolate
 from torch.nn import functional
 
 import tunedb
+from tunedb import torch_internals
 from tunedb.dispatch import calls, plans
 from tunedb.dispatch.plans import Plan
 
@@ -149,6 +151,25 @@ def test_modes_that_torch_must_see_after_a_call(planner):
     assert torch.func.grad(lambda x: tunedb.conv2d(x, WEIGHT, BIAS).sum())(X).shape == X.shape
     assert tunedb.conv2d(x, WEIGHT, BIAS).requires_grad
     assert planner.ran == before == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, lambda *_: None, lambda *_, **__: SimpleNamespace(check=lambda *_: True)]
+)
+def test_calls_without_guards_of_tensors(planner, monkeypatch, wrong):
+    """Where torch has no guards, or ones that take any tensor, each call is found by its signature, and its plan runs."""
+    monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", wrong)
+    monkeypatch.setattr(torch_internals, "_said", set())
+    torch_internals._tensor_guards.cache_clear()
+    try:
+        with pytest.warns(tunedb.TunedbWarning, match="TensorGuards"):
+            tunedb.conv2d(X, WEIGHT)
+        tunedb.conv2d(X, WEIGHT)
+    finally:
+        torch_internals._tensor_guards.cache_clear()
+    assert planner.ran == 2
+    assert len(planner.asked) == 1
+    assert not calls._latest
 
 
 def test_other_sizes_are_looked_up(planner, searched):

@@ -72,6 +72,8 @@ def test_slower_than_torch_allows_for_noise(page, rows, row):
     assert [(one.model, one.mode) for one in page.below(rows)] == [("slow", "graph")]
     assert page.below([row(torch_ms=0.96, noise=0.9), row(torch_ms=0.98)]) != []
     assert page.below([row(torch_ms=0.981)]) == []
+    assert "both sides are torch" in page.page([row(torch_ms=0.5, layers_tunedb=0)], None)
+    assert "both sides are torch" not in page.page([row(torch_ms=0.5)], None)
 
 
 def test_a_promise_is_held_against_what_arrived(page, rows):

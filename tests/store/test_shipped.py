@@ -2,6 +2,7 @@
 
 import sqlite3
 import warnings
+from collections import Counter
 
 import pytest
 
@@ -17,7 +18,13 @@ pytest.importorskip("triton")
 
 SHIPPED = files.shipped_files()
 PROVENANCE = {"h100": "measured", "h200": "measured", "4090": "predicted"}
-OF_MODELS = "h100"  # holds layers of real models in float16, not the shipped suites
+OF_MODELS = "h100"  # holds layers of real models, not the shipped suites
+HELD = {  # how many of each that file has
+    ("float16", "channels_first"): 166,
+    ("float16", "channels_last"): 67,
+    ("float32", "channels_first"): 44,
+    ("float32", "channels_last"): 12,
+}
 
 pytestmark = pytest.mark.parametrize("slug", SHIPPED)
 
@@ -152,7 +159,7 @@ def test_candidates(slug):
 def test_holds_what_it_promises(slug):
     """The file has all of kernelbench and the batch-1 layers of models, in float32 and float16 and both layouts."""
     if slug == OF_MODELS:
-        assert [record.problem.dtype for record in records(slug)] == ["float16"] * 145
+        assert Counter((one.problem.dtype, one.problem.layout) for one in records(slug)) == HELD
         return
     known = {record.problem for record in records(slug)}
     single = [entry for entry in load_suite("models") if entry.n == 1]
@@ -165,12 +172,10 @@ def test_holds_what_it_promises(slug):
 
 def test_suites_are_named(slug):
     """The view suite_winners finds the layers of kernelbench by their ids."""
-    if slug == OF_MODELS:
-        assert [record.problem.dtype for record in records(slug)] == ["float16"] * 145
-        return
     connection = sqlite3.connect(f"{SHIPPED[slug].absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         ids = {row[0] for row in connection.execute("SELECT DISTINCT suite_id FROM suite_winners WHERE suite = 'kernelbench'")}  # fmt: skip
     finally:
         connection.close()
-    assert ids == {entry.id for entry in load_suite("kernelbench")}
+    known = {entry.id for entry in load_suite("kernelbench")}
+    assert ids <= known if slug == OF_MODELS else ids == known

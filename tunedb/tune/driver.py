@@ -195,6 +195,7 @@ class _Driver:
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
+            tuning: _Tuning
             tuning, choice, submitted = tag
             self._pace.compiled(time.monotonic() - submitted)
             # Its problem has failed or ended meanwhile. A later job of the same problem has a search of its own, which knows
