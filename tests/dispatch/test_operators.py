@@ -98,6 +98,26 @@ def test_a_layer_of_torchs_is_torchs_operator(answers, op):
     assert answers.graphs == [["aten.convolution.default"]]
 
 
+@pytest.mark.parametrize(
+    ("torch_us", "tier", "left"),
+    [(10.0, "exact", True), (11.0, "exact", False), (1.0, "near", False), (None, "exact", False)],
+)
+def test_torch_in_channels_last_is_left_to_inductor(answers, monkeypatch, record, torch_us, tier, left):
+    """Where torch was no slower in channels_last than tunedb is in channels_first, the layer compiles to torch's operator."""
+
+    def answer(problem, _):
+        turned = problem.layout == "channels_last"
+        kept = record._replace(problem=problem, time_us=10.0, aten_us=torch_us if turned else 20.0)
+        return lookup.Answer(tier if turned else "exact", "fake", None, kept, "a test's")
+
+    monkeypatch.setattr(lookup, "answer", answer)
+    for op in ("conv2d", "conv1d"):
+        with torch.no_grad():
+            answers.compile(getattr(tunedb, op))(*tensors(op))
+    torchs, tunedbs = ["aten.convolution.default"], ["tunedb.tuned.default"]
+    assert answers.graphs == [torchs if left else tunedbs, tunedbs]
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("k", [3, 4])
 def test_named_paddings(answers, padding, k):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from tunedb.device import current
+from tunedb.device import Device, current
 from tunedb.dispatch import lookup
 from tunedb.dispatch.calls import on_device, planned, unaligned
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
-from tunedb.problem import is_transposed, op_of, rank
+from tunedb.problem import Problem, is_transposed, op_of, rank
 from tunedb.torch_internals import CONVOLUTIONS, functorch_layer, mark_constant
 
 if TYPE_CHECKING:
@@ -115,10 +115,26 @@ def _is_torchs(
         groups,
         dilation,
     )
-    return isinstance(call, str) or lookup.answer(call.problem, _device(x)).kernel == "aten"
+    return isinstance(call, str) or _is_best_left(call.problem, _device(x))
 
 
-def _device(x: "Tensor") -> Any:
+def _is_best_left(problem: Problem, device: Device) -> bool:
+    """Return whether torch answers a problem, or would be no slower in channels_last.
+
+    Where convolutions are torch's own, Inductor turns whole models to channels_last, in which torch is often faster than any
+    answer in channels_first. Only a record of the very layer says so.
+    """
+    found = lookup.answer(problem, device)
+    if found.kernel == "aten":
+        return True
+    if found.record is None or problem.layout == "channels_last" or problem.rank == 1:
+        return False
+    turned = lookup.answer(problem._replace(layout="channels_last"), device)
+    torch_us = turned.record.aten_us if turned.tier == "exact" and turned.record is not None else None
+    return torch_us is not None and torch_us <= found.record.time_us
+
+
+def _device(x: "Tensor") -> Device:
     return current(x.device.index or 0)
 
 
