@@ -1,4 +1,8 @@
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import landscape
 import pytest
@@ -31,3 +35,27 @@ def test_resolve_finds_modules_and_attributes():
     """A text names a module or an attribute of one."""
     assert resolve("os.path:join") is os.path.join
     assert resolve("os") is os
+
+
+def test_a_child_dies_with_its_parent_while_it_still_imports(tmp_path):
+    """A parent that is killed at once takes its children along, however long `import tunedb` takes them."""
+    slow = tmp_path / "tunedb"
+    slow.mkdir()
+    (slow / "__init__.py").write_text("import time; time.sleep(60)")
+    code = (
+        "import sys, time; from tunedb.tune import workers; sys.path.insert(0, sys.argv[1]); "
+        "print(workers.start(print).process.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    time.sleep(1.0)  # it is importing now
+    assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 2.0
+    while (
+        Path(f"/proc/{pid}").exists()
+        and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    ):
+        assert time.monotonic() < end, "the child lives on"
+        time.sleep(0.02)

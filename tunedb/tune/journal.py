@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from tunedb.errors import StorageError
+from tunedb.errors import StorageError, TunedbWarning
 from tunedb.problem import Problem
 from tunedb.record import Measurement, Tried
-from tunedb.tune.journal_file import FileLock, open_journal
+from tunedb.tune.file_lock import FileLock
+from tunedb.tune.journal_file import open_journal
 from tunedb.tune.space import Space
 
 __all__ = ["STALE_S", "History", "Past", "State", "study_name"]
@@ -55,16 +56,26 @@ class State(NamedTuple):
 
 
 class History:
-    """One storage. Open it once: reading a journal of thousands of trials takes a good part of a second."""
+    """One storage. Open it once: reading a journal of thousands of trials takes a good part of a second.
 
-    def __init__(self, storage: str) -> None:
+    `stopped` tells whether the sweep is to end, which is when a wait for a journal file's lock ends soon.
+    """
+
+    def __init__(self, storage: str, stopped: Callable[[], bool] = lambda: False) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._claims = None if "://" in storage else FileLock(storage + ".claims")
+        self._claims = (
+            None if "://" in storage else FileLock(Path(f"{Path(storage).resolve()}.claims"), stopped)
+        )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._storage = open_journal(storage) if self._claims else optuna.storages.RDBStorage(storage)
+                warnings.simplefilter("always", TunedbWarning)
+                self._storage = (
+                    open_journal(storage, stopped) if self._claims else optuna.storages.RDBStorage(storage)
+                )
             self._ids = {study.study_name: study._study_id for study in self._storage.get_all_studies()}  # noqa: SLF001
+        except StorageError:
+            raise
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0]
             raise StorageError(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -36,6 +36,7 @@ class SweepState:
         labels: Mapping[Problem, str],
         settings: Settings,
         progress: Progress,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.labels = labels
         self._settings = settings
@@ -44,7 +45,7 @@ class SweepState:
         self._began = time.monotonic()
         self._since = time.time()
         self._owner = owner()
-        self._history = History(settings.storage)
+        self._history = History(settings.storage, stopped)
         self._answers = Answers(settings, self._kernels)
         self._schedule = schedule_for(labels, settings)
         self._entries: dict[Problem, _Entry] = {}

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
+from tunedb.errors import TunedbError
 from tunedb.problem import Problem
 from tunedb.tune import messages
 from tunedb.tune.driver import drive
@@ -48,9 +49,10 @@ def sweep(
     began = time.monotonic()
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
-    with SweepState(named, settings, shown) as state:
-        workers = _Workers(state, settings, shown, began)
-        with _stoppable(workers):
+    stop = _Stop(began + (math.inf if settings.deadline_s is None else settings.deadline_s))
+    with SweepState(named, settings, shown, stop.reached) as state:
+        workers = _Workers(state, settings, shown, began, stop)
+        with _stoppable(stop):
             try:
                 workers.run()
             finally:
@@ -59,6 +61,22 @@ def sweep(
                 summary = state.summary(gpus=gpus, ended=workers.ended)
                 shown.end(summary)
     return summary
+
+
+class _Stop:
+    """What ends a sweep before its problems do: a signal, or its time limit (of time.monotonic)."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.interrupted = False
+
+    def reached(self) -> bool:
+        return bool(self.why())
+
+    def why(self) -> str:
+        if self.interrupted:
+            return "interrupted"
+        return "time limit" if time.monotonic() > self._deadline else ""
 
 
 class _Worker:
@@ -89,10 +107,12 @@ class _Worker:
 class _Workers:
     """The drivers: gives each one problem at a time and the next one ahead, and passes on what they report."""
 
-    def __init__(self, state: SweepState, settings: Settings, progress: Progress, began: float) -> None:
+    def __init__(
+        self, state: SweepState, settings: Settings, progress: Progress, began: float, stop: _Stop
+    ) -> None:
         self._state = state
         self._progress = progress
-        self._deadline = began + (math.inf if settings.deadline_s is None else settings.deadline_s)
+        self._stop = stop
         self._end = began + (math.inf if settings.minutes is None else 60 * settings.minutes)
         self._deaths: dict[Problem, int] = {}
         self._sent_heartbeat = self._last_look = time.monotonic()
@@ -105,14 +125,15 @@ class _Workers:
 
     def run(self) -> None:
         while self._workers and not self.ended:
+            if self._stop.reached():
+                self.ended = self._stop.why()
+                return
             self._hand_out()
             if self._state.settled and not any(worker.jobs for worker in self._workers):
                 return
             self._serve(0.3)
             self._look_around()
-            if time.monotonic() > self._deadline:
-                self.ended = "time limit"
-            elif time.monotonic() > self._end - _FINAL_S:
+            if time.monotonic() > self._end - _FINAL_S:
                 self._call_in()
         if not self.ended and not self._state.settled:
             self._state.give_up("every driver process died before it could begin: see what it printed")
@@ -122,11 +143,19 @@ class _Workers:
         self.ended = "minutes are over"
         for worker in self._workers:
             worker.tell(messages.End())
-        while any(worker.jobs for worker in self._workers) and time.monotonic() < self._end + _PATIENCE_S:
+        patience = self._end + _PATIENCE_S
+        while any(worker.jobs for worker in self._workers) and time.monotonic() < patience:
+            if self._stop.interrupted:
+                self.ended = self._stop.why()
+                return
             self._serve(0.1)
 
     def close(self) -> None:
-        """Stop the drivers; trials that they have finished are still taken down."""
+        """Stop the drivers; trials that they have finished are still taken down.
+
+        Where the history can no longer be written, nothing more is: the error that said so is on its way. A problem that
+        could not be given back is free all the same, since its owner has ended.
+        """
         for worker in self._workers:
             worker.tell(None)
         patience = time.monotonic() + 3.0
@@ -136,12 +165,14 @@ class _Workers:
                 if worker.child.conn.poll(0.05):
                     try:
                         self._hear(worker, worker.child.conn.recv())
-                    except (EOFError, OSError):
+                    except (EOFError, OSError, TunedbError):
                         still_open.remove(worker)
         for worker in self._workers:
             worker.child.kill()
-            for problem in worker.jobs:
-                self._state.hand_back(problem)
+        with contextlib.suppress(TunedbError):
+            for worker in self._workers:
+                for problem in worker.jobs:
+                    self._state.hand_back(problem)
         self._workers.clear()
 
     def _hand_out(self) -> None:
@@ -229,14 +260,14 @@ class _Workers:
 
 
 @contextlib.contextmanager
-def _stoppable(workers: _Workers) -> Iterator[None]:
+def _stoppable(stopped: _Stop) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the sweep in good order; only the main thread may listen to them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_: Any) -> None:
-        workers.ended = "interrupted"
+        stopped.interrupted = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

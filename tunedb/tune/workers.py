@@ -1,6 +1,5 @@
 """Child processes that die with their parent, and the parts of a sweep, which they get by name."""
 
-import ctypes
 import importlib
 import os
 import signal
@@ -9,11 +8,12 @@ import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Child", "Parts", "resolve", "start"]
+__all__ = ["Child", "Parts", "resolve", "serve", "start"]
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_FIRST = Path(__file__).with_name("child_start.py")
 
 
 class Parts(NamedTuple):
@@ -55,14 +55,13 @@ def start(target: Callable[..., None], *args: Any) -> Child:
     that a child that is still importing never answers to it.
     """
     ours, theirs = Pipe()
-    code = f"from tunedb.tune.workers import _main; _main({theirs.fileno()}, {os.getpid()})"
     # Triton reads TRITON_INTERPRET when it is imported: a child compiles for real GPUs.
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(  # noqa: S603 (this interpreter, on our own code)
-            [sys.executable, "-P", "-c", code],
+            [sys.executable, "-P", str(_FIRST), str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             env=environment,
             pass_fds=[theirs.fileno()],
@@ -74,16 +73,8 @@ def start(target: Callable[..., None], *args: Any) -> Child:
     return Child(ours, process)
 
 
-def _main(descriptor: int, parent: int) -> None:
-    """Run a child: leave Ctrl-C to the parent, die with it, and call what it sends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (AttributeError, OSError):
-        pass  # not Linux: the closed pipe ends it, a little later
-    else:
-        if os.getppid() != parent:
-            return  # the parent died before the request was made
+def serve(descriptor: int) -> None:
+    """Call what the parent sends, in the child."""
     conn = Connection(descriptor)
     try:
         target, args = conn.recv()
