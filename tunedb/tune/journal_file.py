@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
@@ -127,7 +127,7 @@ def _recognise(path: Path, head: bytes) -> None:
         )
 
 
-def _is_record(found: object) -> bool:
+def _is_record(found: object) -> TypeGuard[dict[str, Any]]:
     return (
         isinstance(found, dict)
         and type(found.get("op_code")) is int
