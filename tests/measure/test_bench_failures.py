@@ -67,16 +67,25 @@ def test_an_invalid_config_is_not_run(bench, kernels, config):
     assert bench.trial("good", config).status == "invalid"
 
 
-def test_a_trial_that_leaves_memory_behind_is_a_bug(bench, clock, kernels):
-    """Memory that outlives a trial is a programming error, named with its size."""
+def test_a_kernel_that_leaves_memory_behind_is_refused(bench, clock, kernels):
+    """Memory that outlives a trial is named with its size; the next candidate is not blamed for it."""
 
     def leak(x, weight, bias, out):
         clock.bytes = 1512
         return exact(x, weight, bias, out)
 
     kernels["leak"] = leak
-    with pytest.raises(AssertionError, match="512 bytes"):
-        bench.trial("leak", CONFIG)
+    measured = bench.trial("leak", CONFIG)
+    assert (measured.status, measured.detail) == ("wrong", "it left 512 bytes of GPU memory behind")
+    assert bench.trial("good", CONFIG).status == "ok"
+    clock.bytes = 1000
+    assert [one.status for one in bench.final([("good", CONFIG), ("leak", CONFIG)])] == ["ok", "ok", "ok"]
+    clock.bytes, kernels["leak"] = 5000, exact
+    assert [one.status for one in bench.final([("good", CONFIG), ("leak", CONFIG)])] == [
+        "ok",
+        "wrong",
+        "wrong",
+    ]
 
 
 def test_packed_weights_are_dropped_after_a_trial(bench, kernels):

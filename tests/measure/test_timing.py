@@ -49,3 +49,33 @@ def test_the_gpus_own_time_with_a_cold_cache():
     (tiny,) = clock.times_us([lambda: target[:1].fill_(1)], 20)
     assert timing.spread(tiny)[0] < 15
     assert clock.alive()
+
+
+class Disturbed(timing.GpuClock):
+    """A GPU's clock whose host is late in given repetitions: 300 us instead of 40."""
+
+    def __init__(self, late):
+        self.late, self.lates, self.rounds = 0, late, []
+
+    def _repetitions(self, calls, rounds):
+        self.rounds.append(([index for index, _ in calls], rounds))
+        return [
+            (index, late, 300.0 if late else 40.0)
+            for index, _ in calls
+            for late in (self.lates.pop(0) if self.lates else False for _ in range(rounds))
+        ]
+
+
+def test_repetitions_that_the_host_queued_too_late_are_made_again():
+    """A repetition for which the GPU had to wait is dropped, made again, and counted."""
+    clock = Disturbed([False, True, False, False, False, False])
+    assert clock.times_us([print, print], 3) == [[40.0] * 3] * 2
+    assert clock.rounds == [([0, 1], 3), ([0], 1)]
+    assert clock.late == 1
+
+
+def test_a_host_that_is_always_late_still_gives_a_time():
+    """After three more attempts the less disturbed half is what there is."""
+    clock = Disturbed([True] * 100)
+    assert clock.times_us([print], 2) == [[300.0] * 4]
+    assert clock.late == 8

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.kernel import load
 from tunedb.launch import dense_strides
+from tunedb.measure.guards import broken, guarded_empty, mend
 from tunedb.measure.reference import Deviation, Part, choose_part, cut, deviation, reference
 from tunedb.measure.timing import Clock, rounds_within, spread, timed
 from tunedb.measure.tolerance import Contract, disagreement
+from tunedb.measure.verification import checksums
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["SHORT_ROUNDS", "SHORT_US", "Tensors", "Yardstick", "empty_output", "make_tensors"]
+__all__ = ["SHORT_ROUNDS", "SHORT_US", "Tensors", "Yardstick", "empty_output", "fill", "make_tensors"]
 
 SEED = 0
+SCALE = 16  # of a second input: a power of two, and float16 holds results of 16 times 4 deviations
 SHORT_US = 15e3  # of timing one call, to rank it
 SHORT_ROUNDS = (3, 10)
 
@@ -68,7 +71,7 @@ class Yardstick:
 
     def refer(self) -> None:
         """Make the reference now, if nobody has needed it yet."""
-        assert self._reference is not None
+        assert self._undamaged is not None
 
     @property
     def aten_error(self) -> float:
@@ -99,8 +102,42 @@ class Yardstick:
         return _cudnn(self._searched if searched is None else searched, self.problem.precision == "tf32")
 
     def output(self) -> "Tensor":
-        """Return an output in the problem's layout, full of NaN."""
+        """Return an output in the problem's layout, full of NaN, between guards."""
         return empty_output(self.problem, self._place).fill_(math.nan)
+
+    def damage(self, out: "Tensor") -> str:
+        """Return what a candidate has changed beside the output that it was given; an empty string for nothing.
+
+        What it changed is made anew, so that nobody else is blamed.
+        """
+        marks = self._marks()
+        if bool((marks == self._undamaged).all()):
+            if not bool(broken(out)):
+                return ""
+            mend(out)
+            return "it wrote to memory beside its output"
+        fill(self.problem, self.tensors)
+        for tensor in (*(one for one in self.tensors if one is not None), out):
+            mend(tensor)
+        del self._reference, self._undamaged
+        self.refer()
+        return "it changed its input, what it is judged by, or memory beside them"
+
+    @contextmanager
+    def scaled(self) -> Iterator[None]:
+        """Let input and bias be 16 times as large meanwhile, and so the exact result: nothing is rounded by it."""
+        given = [one for one in (self.tensors.x, self.tensors.bias) if one is not None]
+        for tensor in given:
+            tensor.mul_(SCALE)
+        try:
+            yield
+        finally:
+            for tensor in given:
+                tensor.div_(SCALE)
+
+    def judge_scaled(self, result: "Tensor") -> Measurement:
+        """Check a result that was made while `scaled`; it is scaled back in place."""
+        return self.judge(result.div_(SCALE))
 
     def judge(self, result: "Tensor") -> Measurement:
         """Check a whole result: status "ok" or "wrong", its error, and what is wrong with it."""
@@ -134,6 +171,15 @@ class Yardstick:
             part, exact, theirs, {mode: found.error for mode, found in deviations.items()}, contract
         )
 
+    @cached_property
+    def _undamaged(self) -> "Tensor":
+        """The marks of all that a candidate can reach, when none has run."""
+        return self._marks()
+
+    def _marks(self) -> "Tensor":
+        guarded = [one for one in (*self.tensors, self._reference.theirs) if one is not None]
+        return checksums(guarded, [self._reference.exact])
+
     def _time_torch(self, clock: Clock) -> tuple[bool, list[float]]:
         calls = [self._call(False), self._call(True)]
         for searched in (True, False):
@@ -158,23 +204,33 @@ class Yardstick:
 
 
 def make_tensors(problem: Problem, place: Any) -> Tensors:
-    """Return seeded normal tensors, with weights so scaled that results are about 1 and fit 16-bit types.
+    """Return seeded tensors between guards, as `fill` fills them.
 
     The weight is a parameter, as a model's is: its packed copy is kept from the first call on.
     """
     import torch
 
     dtype = getattr(torch, problem.dtype)
-    generator = torch.Generator(place).manual_seed(SEED)
-    x = _empty(problem.input_shape, problem.layout, dtype, place).normal_(generator=generator)
+    x = _empty(problem.input_shape, problem.layout, dtype, place)
     # nn.Module.to(memory_format=torch.channels_last) lays weights out so; it has none for one dimension.
     weight_layout = problem.layout if problem.rank > 1 else "channels_first"
-    weight = _empty(problem.weight_shape, weight_layout, dtype, place).normal_(generator=generator)
-    weight /= math.sqrt(math.prod(problem.kernel) * problem.c_in // problem.groups)
-    bias = None
-    if problem.bias:
-        bias = _empty((problem.c_out,), "channels_first", dtype, place).normal_(generator=generator)
-    return Tensors(x, torch.nn.Parameter(weight, requires_grad=False), bias)
+    weight = _empty(problem.weight_shape, weight_layout, dtype, place)
+    bias = _empty((problem.c_out,), "channels_first", dtype, place) if problem.bias else None
+    tensors = Tensors(x, torch.nn.Parameter(weight, requires_grad=False), bias)
+    fill(problem, tensors)
+    return tensors
+
+
+def fill(problem: Problem, tensors: Tensors) -> None:
+    """Write the same normal numbers each time, with weights so scaled that results are about 1 and fit 16-bit types."""
+    import torch
+
+    generator = torch.Generator(tensors.x.device).manual_seed(SEED)
+    tensors.x.normal_(generator=generator)
+    tensors.weight.normal_(generator=generator)
+    tensors.weight.div_(math.sqrt(math.prod(problem.kernel) * problem.c_in // problem.groups))
+    if tensors.bias is not None:
+        tensors.bias.normal_(generator=generator)
 
 
 def empty_output(problem: Problem, place: Any) -> "Tensor":
@@ -185,10 +241,8 @@ def empty_output(problem: Problem, place: Any) -> "Tensor":
 
 
 def _empty(shape: tuple[int, ...], layout: str, dtype: Any, place: Any) -> "Tensor":
-    """Return a dense tensor with that order of elements in memory, of any number of dimensions."""
-    import torch
-
-    return torch.empty_strided(shape, dense_strides(shape, layout), dtype=dtype, device=place)
+    """Return a dense tensor with that order of elements in memory, of any number of dimensions, between guards."""
+    return guarded_empty(shape, dense_strides(shape, layout), dtype, place)
 
 
 def _aligned_to_16(tensor: "Tensor") -> "Tensor":
