@@ -3,7 +3,8 @@
     python scripts/ship.py --device h200 --provenance measured out/kernelbench.sqlite out/models.sqlite
 
 Takes the records of that device and provenance whose kernels are unchanged since, the last file's where two have
-the same problem, each with its candidates best first, and the suites that come with tunedb. The file is written
+the same problem, each with its candidates best first, and the suites that come with tunedb. Ties go to the config that
+wins most often in the whole file, so that it does not depend on the order of the sweeps. The file is written
 beside the old one and takes its place only when it is whole. The last line of stdout is one JSON object.
 """
 
@@ -15,12 +16,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tunedb.record import PROVENANCES, Tried
+from tunedb import kernel
+from tunedb.record import PROVENANCES, Record, Tried
 from tunedb.store.read import Database
 from tunedb.store.write import Store
 from tunedb.suite import load_suite, shipped_suites
+from tunedb.tune.choose_winner import settled
+
+if TYPE_CHECKING:
+    from tunedb.problem import Problem
 
 SHIPPED = Path(__file__).resolve().parents[1] / "db"
 
@@ -30,7 +36,7 @@ def main() -> int:
     target = arguments.out or SHIPPED / f"{arguments.device}.sqlite"
     fresh = target.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    kept: dict[tuple[Any, ...], str] = {}
+    finals: dict[Problem, tuple[Record, list[Tried]]] = {}
     left: Counter[str] = Counter()
     with Store(fresh) as store, tempfile.TemporaryDirectory() as folder:
         for name in sorted(shipped_suites()):
@@ -43,9 +49,14 @@ def main() -> int:
                 elif record.provenance not in arguments.provenance:
                     left[record.provenance] += 1
                 else:
-                    top = sorted(source.top(record.problem, record.device), key=rank)
-                    kept[record.problem] = record.kernel if store.put(record, top) else kept[record.problem]
+                    finals[record.problem] = (
+                        record,
+                        sorted(source.top(record.problem, record.device), key=rank),
+                    )
             source.close()
+        kept = settled(finals, kernel.source_hash)
+        for record in kept:
+            store.put(record, finals[record.problem][1])
     if not kept:
         fresh.unlink()
         sys.exit(
@@ -57,7 +68,8 @@ def main() -> int:
             {
                 "file": target.name,
                 "records": len(kept),
-                "by_kernel": Counter(kept.values()),
+                "by_kernel": Counter(record.kernel for record in kept),
+                "ties_decided_otherwise": sum(record != finals[record.problem][0] for record in kept),
                 "left_aside": left,
             }
         )

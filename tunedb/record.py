@@ -1,10 +1,12 @@
 """The stored answer, and the measurement it rests on."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tunedb.problem import Problem
 
-__all__ = ["PROVENANCES", "STATUSES", "Choice", "Measurement", "Record", "Tried"]
+__all__ = ["PROVENANCES", "STATUSES", "Choice", "Measurement", "Record", "Tried", "tied"]
 
 # measured on that device, proxy on another device, predicted by the model
 PROVENANCES = ("measured", "proxy", "predicted")
@@ -53,6 +55,24 @@ class Tried(NamedTuple):
     @property
     def choice(self) -> Choice:
         return Choice(self.kernel, self.config)
+
+
+# However wide the spread, a config that is slower by more than this does not count as tied.
+_TIE_LIMIT = 1.03
+
+
+def tied(tries: Sequence[Tried]) -> list[Tried]:
+    """Return those that cannot be told from the fastest: its median lies above their 20th percentile. In the given order."""
+    times = [tried.measurement.time_us for tried in tries if tried.measurement.status == "ok"]
+    fastest = min((time for time in times if time is not None), default=math.inf)
+
+    def ties(measurement: Measurement) -> bool:
+        time, low = measurement.time_us, measurement.time_us_low
+        if measurement.status != "ok" or time is None:
+            return False
+        return time == fastest or (low is not None and low <= fastest and time <= fastest * _TIE_LIMIT)
+
+    return [tried for tried in tries if ties(tried.measurement)]
 
 
 class Record(NamedTuple):

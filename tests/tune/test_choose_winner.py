@@ -2,7 +2,7 @@ import pytest
 from awkward import problem
 
 from tunedb.record import Choice, Measurement, Record, Tried
-from tunedb.tune.choose_winner import ATEN, winner, without_aten
+from tunedb.tune.choose_winner import ATEN, settled, winner, without_aten
 
 
 def timed(name, us, spread=0.0):
@@ -25,9 +25,10 @@ def test_torch_wins_within_one_percent(aten_us, wins):
 
 
 def test_ties_go_to_the_config_that_wins_elsewhere():
-    """Inside the spread, the config with more wins is taken; without any, the fastest."""
-    finalists = [timed("a", 10.0, 0.1), timed("b", 10.05, 0.1)]
+    """Inside the spread, the config with more wins is taken; without any, the first by its text, on every run."""
+    finalists = [timed("b", 10.05, 0.1), timed("a", 10.0, 0.1)]
     assert winner(finalists, aten(20), {}).config == "a"
+    assert winner([timed("b", 10.0, 0.1), timed("a", 10.05, 0.1)], aten(20), {}).config == "a"
     assert winner(finalists, aten(20), {Choice("alpha", "b"): 3}).config == "b"
     assert winner(finalists, aten(20), {Choice("alpha", "b"): 3, Choice("alpha", "a"): 4}).config == "a"
 
@@ -76,3 +77,26 @@ def test_no_answer_without_torch():
     """Where no finalist was right, there is none."""
     failed = [Tried("alpha", "a", Measurement("wrong"))]
     assert without_aten(record(*ATEN, 9.0), failed, {}, str) is None
+
+
+def test_ties_of_a_whole_file_do_not_depend_on_their_order():
+    """Each tie goes to the config that wins most problems; what is no tie, and what torch won, stays."""
+    a, b, far = timed("a", 10.0, 0.1), timed("b", 10.05, 0.1), timed("b", 11.0, 0.1)
+    finals = {
+        problem("conv1d", extents=extent): (record("alpha", name, us), [*top])
+        for extent, name, us, top in (
+            (20, "a", 10.0, (a, b)),
+            (21, "b", 10.05, (b, a)),
+            (22, "b", 10.05, (b, timed("c", 20))),
+            (23, "a", 10.0, (a, far)),
+            (24, "b", 9.0, (timed("b", 9.0), a)),
+        )
+    }
+    finals = {key: (one._replace(problem=key), top) for key, (one, top) in finals.items()}
+    torchs = problem("conv1d", extents=30)
+    finals[torchs] = record("aten", "{}", 9.0)._replace(problem=torchs), [a, b]
+    found = settled(finals, lambda _: "new")
+    assert [one.config for one in found] == ["b", "b", "b", "a", "b", "{}"]
+    again = settled(dict(reversed(finals.items())), lambda _: "new")
+    assert sorted(again) == sorted(found)
+    assert {one.problem: one.time_us for one in found}[problem("conv1d", extents=20)] == 10.05

@@ -1,24 +1,25 @@
 """Which finalist wins: the fastest, unless the difference is within the spread or torch is as fast."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from tunedb.record import Choice, Measurement, Record, Tried
+from tunedb.problem import Problem
+from tunedb.record import Choice, Measurement, Record, Tried, tied
 
-__all__ = ["ATEN", "winner", "without_aten"]
+__all__ = ["ATEN", "settled", "winner", "without_aten"]
 
 ATEN = Choice("aten", "{}")
+_ROUNDS = 20  # of deciding ties together: two or three are usual
 
 # Torch's own kernel wins within 1 %: it needs no database, no compilation and no trust.
 _ATEN_MARGIN = 1.01
-# However wide the spread, a config that is slower by more than this does not count as tied.
-_TIE_LIMIT = 1.03
 
 
 def winner(finalists: Sequence[Tried], aten: Measurement | None, wins: Mapping[Choice, int]) -> Tried | None:
     """Return the winner of a final pass, or None where nobody has a time.
 
-    `wins` counts how often a config has already won: among ties the one that wins elsewhere is taken, so that
-    repeated runs and neighbouring problems agree.
+    `wins` counts how often a config has already won: among ties the one that wins elsewhere is taken, then the first by name
+    and text, so that repeated runs and neighbouring problems agree. Which of them was a little faster today is noise.
     """
     right = [tried for tried in finalists if _time(tried.measurement) is not None]
     if aten is not None and _time(aten) is None:
@@ -29,8 +30,33 @@ def winner(finalists: Sequence[Tried], aten: Measurement | None, wins: Mapping[C
     fastest = _known(best.measurement)
     if aten is not None and _known(aten) <= fastest * _ATEN_MARGIN:
         return Tried(*ATEN, aten)
-    tied = [tried for tried in right if _ties(tried.measurement, fastest)]
-    return max(tied, key=lambda tried: (wins.get(tried.choice, 0), -_known(tried.measurement)))
+    return min(tied(right), key=lambda tried: (-wins.get(tried.choice, 0), tried.choice))
+
+
+def settled(
+    finals: Mapping[Problem, tuple[Record, Sequence[Tried]]], source_hash: Callable[[str], str]
+) -> list[Record]:
+    """Return the records of many problems with their ties decided by all of them together, whatever order they were swept in.
+
+    Each goes to the config that wins most often among the problems of its operation; that is repeated until nothing changes.
+    """
+    records = {problem: record for problem, (record, _) in finals.items()}
+    for _ in range(_ROUNDS):
+        wins = Counter(
+            (record.problem.op, Choice(record.kernel, record.config)) for record in records.values()
+        )
+        before = dict(records)
+        for problem, (record, top) in finals.items():
+            if record.kernel == ATEN.kernel:
+                continue
+            counts = {one.choice: wins[problem.op, one.choice] for one in top}
+            among = [one for one in tied(top) if one.kernel != ATEN.kernel]
+            if Choice(record.kernel, record.config) in {one.choice for one in among}:
+                best = min(among, key=lambda one: (-counts[one.choice], one.choice))
+                records[problem] = _won_by(record, best, source_hash)
+        if records == before:
+            break
+    return list(records.values())
 
 
 def without_aten(
@@ -43,8 +69,10 @@ def without_aten(
     if record.kernel != ATEN.kernel:
         return record
     best = winner(finalists, None, wins)
-    if best is None:
-        return None
+    return None if best is None else _won_by(record, best, source_hash)
+
+
+def _won_by(record: Record, best: Tried, source_hash: Callable[[str], str]) -> Record:
     measured = best.measurement
     return record._replace(
         kernel=best.kernel,
@@ -55,11 +83,6 @@ def without_aten(
         error=measured.error,
         kernel_hash=source_hash(best.kernel),
     )
-
-
-def _ties(measurement: Measurement, fastest: float) -> bool:
-    time, low = _known(measurement), measurement.time_us_low
-    return time == fastest or (low is not None and low <= fastest and time <= fastest * _TIE_LIMIT)
 
 
 def _time(measurement: Measurement) -> float | None:
