@@ -12,6 +12,7 @@ from typing import Any
 
 from tunedb.problem import Problem
 from tunedb.tune import messages
+from tunedb.tune.announce import closing
 from tunedb.tune.driver import drive
 from tunedb.tune.journal import sizes
 from tunedb.tune.progress import Progress
@@ -48,6 +49,7 @@ def sweep(
     began = time.monotonic()
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
+    shown.open(settings)
     with SweepState(named, settings, shown) as state:
         workers = _Workers(state, settings, shown, began)
         with _stoppable(workers):
@@ -58,6 +60,8 @@ def sweep(
                 gpus = len(settings.gpus) if settings.provenance == "measured" else 0
                 summary = state.summary(gpus=gpus, ended=workers.ended)
                 shown.end(summary)
+    for text in closing(summary, settings):
+        shown.note(text)
     return summary
 
 
@@ -235,8 +239,8 @@ def _stoppable(workers: _Workers) -> Iterator[None]:
         yield
         return
 
-    def stop(*_: Any) -> None:
-        workers.ended = "interrupted"
+    def stop(number: int, _frame: Any) -> None:
+        workers.ended = "terminated" if number == signal.SIGTERM else "interrupted"
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
