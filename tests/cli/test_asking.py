@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tunedb.cli import main
-from tunedb.device_catalogue import CARDS
+from tunedb.device.catalogue import CARDS
 from tunedb.store import files
 from tunedb.store.write import Store
 from tunedb.suite import load_suite

@@ -4,7 +4,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from tunedb.cli import main
-from tunedb.device_catalogue import CARDS
+from tunedb.device.catalogue import CARDS
 from tunedb.problem import DTYPES, LAYOUTS, OPS
 from tunedb.suite import load_suite, shipped_suites
 

@@ -5,12 +5,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tunedb.cli.options import Number, database_option, device_option, gpus_option
 from tunedb.errors import ProblemError
+
+if TYPE_CHECKING:
+    from tunedb.model.report import Report
 
 __all__ = ["tune"]
 
@@ -53,8 +56,6 @@ def tune(
     """
     click.echo(f"Capturing {factory} …")
     from tunedb.model.report import report
-    from tunedb.model.report_page import page
-    from tunedb.model.report_table import report_text
     from tunedb.model.tune_model import capture_model, tune_layers
     from tunedb.tune.progress import progress_for
 
@@ -65,12 +66,18 @@ def tune(
     summary, goal = tune_layers(
         layers, minutes=minutes, db=db, device=device, gpus=gpus, progress=progress_for()
     )
-    found = report(layers.entries, goal, title=factory)
+    _say(report(layers.entries, goal, title=factory), html)
+    stopped = summary.exit_status > 128  # by a signal
+    sys.exit(summary.exit_status if stopped else 0 if summary.records else 1)
+
+
+def _say(found: "Report", html: Path | None) -> None:
+    from tunedb.model.report_page import page
+    from tunedb.model.report_table import report_text
+
     click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     if html is not None:
         html.write_text(page(found), encoding="utf-8")
-    stopped = summary.exit_status > 128  # by a signal
-    sys.exit(summary.exit_status if stopped else 0 if summary.records else 1)
 
 
 def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
