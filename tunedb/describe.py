@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tunedb.arguments import AXIS_SIZES
 from tunedb.problem import Problem
 
-__all__ = ["describe", "micros", "table"]
+__all__ = ["counted", "describe", "micros", "table", "versions"]
 
 
 def describe(problem: Problem) -> str:
@@ -35,6 +35,17 @@ def micros(us: float | None) -> str:
     if us >= 1000:
         return f"{us / 1000:.2f} ms"
     return f"{us:.1f} us" if us >= 10 else f"{us:.3g} us"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 problem", "2 problems"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def versions(triton: str, torch: str, cudnn: str, driver: str) -> str:
+    """Return the versions that a time depends on in words; one that is not known is left out: "" if none is."""
+    named = {"triton": triton, "torch": torch, "cudnn": cudnn, "driver": driver}
+    return ", ".join(f"{name} {version}" for name, version in named.items() if version)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

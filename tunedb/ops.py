@@ -197,8 +197,10 @@ def clear() -> None:
 def stats() -> dict[str, int]:
     """Return what tunedb holds in this process.
 
-    `plans` are tensor signatures that were looked up, `plans_of_torch` those of them that torch answers; `packed_weights` and
-    `packed_bytes` are the packed copies of weights, on all GPUs. A packed copy goes with its weight.
+    `plans` are tensor signatures that have a plan, `plans_of_torch` those of them that torch answers, and `plans_exact`,
+    `plans_near`, `plans_other_device`, `plans_default`, `plans_aten` and `plans_none` those of each tier; none: nothing was
+    looked up. `packed_weights` and `packed_bytes` are the packed copies of weights, on all GPUs. A packed copy goes with its
+    weight.
     """
     from tunedb.weights import cache
 

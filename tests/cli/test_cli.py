@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import tunedb.tune.sweep
 from tunedb import cli
-from tunedb.cli import main
+from tunedb.cli import main, sweep_command
 from tunedb.errors import StorageError
 from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
@@ -53,7 +53,9 @@ def test_every_command_has_help(run):
         result = run(*name, "--help")
         assert result.exit_code == 0
         assert len(result.output.splitlines()[2]) > 10
-    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune"} == set(main.commands)
+    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor"} == set(
+        main.commands
+    )
 
 
 def test_sweep_calls_the_library(run, swept, tmp_path):
@@ -126,7 +128,7 @@ def test_sweep_into_two_databases(run, swept, tmp_path):
 
 def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
     """What the command has taken before the sweep begins is taken off its minutes; trials are then the most of a layer."""
-    monkeypatch.setattr(cli, "_age_s", lambda: 6.0)
+    monkeypatch.setattr(sweep_command, "_age_s", lambda: 6.0)
     run(
         "sweep",
         "--kernel",
@@ -146,13 +148,14 @@ def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
 
 def test_a_command_knows_how_long_it_has_run():
     """A process that is the command counts its own start; one that calls it does not."""
-    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb import cli; print(cli._age_s())"
+    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb.cli import sweep_command; print(sweep_command._age_s())"
     ages = [
         float(subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True).stdout)
-        for name in ("/usr/bin/tunedb", "/usr/bin/pytest")
+        for name in ("/usr/bin/tunedb", "/site-packages/tunedb/__main__.py", "/usr/bin/pytest")
     ]  # fmt: skip
     assert 0.5 < ages[0] < 60
-    assert ages[1] == 0
+    assert 0.5 < ages[1] < 60
+    assert ages[2] == 0
 
 
 def test_incomplete_sweep_fails(run, monkeypatch, tmp_path):
@@ -264,8 +267,9 @@ def test_bodies_are_thin():
     import ast
     import inspect
 
-    for node in ast.parse(inspect.getsource(cli)).body:
-        if isinstance(node, ast.FunctionDef):
+    modules = [cli, *(sys.modules[command.callback.__module__] for command in main.commands.values())]
+    for node in [node for module in modules for node in ast.parse(inspect.getsource(module)).body]:
+        if isinstance(node, ast.FunctionDef) and (node.decorator_list or node.name.startswith("_")):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = {line for statement in body for line in range(statement.lineno, statement.end_lineno + 1)}
             assert len(lines) <= 16, node.name

@@ -94,5 +94,5 @@ def test_merge_and_prune(run, shelf, record, fake_kernel):
     )
     assert "2 records taken, 0 known or better here" in run("merge", path, "--db", target).output
     assert "0 records taken, 2 known or better here" in run("merge", path, "--db", target).output
-    assert "1 stale records removed" in run("prune", "--db", target).output
+    assert "1 stale record removed" in run("prune", "--db", target).output
     assert run("merge", shelf.folder / "missing.sqlite", "--db", target).exit_code == 1

@@ -78,7 +78,7 @@ def test_aten_is_torch_itself(gpu):
     """Where aten is the answer there is nothing to run: torch's own function is called."""
     gpu.answer = Answer("exact", "aten", None, None, "aten won.")
     assert make_plan("conv1d", *tensors((1, 2, 5), (3, 2, 3)), None, *DEFAULTS) == Plan(
-        None, 1, "aten won.", DEFAULTS
+        None, 1, "aten won.", DEFAULTS, "exact"
     )
     assert not gpu.loaded
 

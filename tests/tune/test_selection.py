@@ -101,7 +101,7 @@ def test_ids_of_two_suites(tmp_path):
 @pytest.fixture
 def gpus(monkeypatch):
     def have(*slugs):
-        monkeypatch.setattr(selection, "_gpus_here", lambda: [by_slug(slug) for slug in slugs])
+        monkeypatch.setattr(selection, "gpus_here", lambda: [by_slug(slug) for slug in slugs])
 
     return have
 

@@ -49,7 +49,7 @@ def test_a_layer_without_a_time_is_counted_aloud():
     """What nobody has timed is no part of the total."""
     unknown = Layer("enc.3", 1, None, None, 10.0, 0, "waiting")
     (line, _) = endings(summary({ONE: LAYERS[ONE], TWO: unknown}))
-    assert line.endswith("; 1 layers without a time are not counted")
+    assert line.endswith("; 1 layer without a time is not counted")
 
 
 @pytest.mark.parametrize(

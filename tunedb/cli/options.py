@@ -1,17 +1,32 @@
 """Options that several commands share, and how failures reach the shell."""
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tunedb.cli import complete
 from tunedb.cli.shapes import entry_from_shapes
 from tunedb.errors import ConfigError, DeviceError, KernelError, ProblemError, SuiteError, TunedbError
-from tunedb.problem import LAYOUTS, PRECISIONS
+from tunedb.problem import DTYPES, LAYOUTS, PRECISIONS
 from tunedb.suite import Entry
 
-__all__ = ["Commands", "database_option", "entry_of", "gpus_option", "shape_options", "variant_options"]
+__all__ = [
+    "Commands",
+    "DatabaseFile",
+    "Number",
+    "Whole",
+    "database_option",
+    "device_option",
+    "entry_of",
+    "gpus_option",
+    "json_option",
+    "shape_options",
+    "variant_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 USAGE = (ConfigError, DeviceError, KernelError, ProblemError, SuiteError)  # another command line would do
@@ -23,16 +38,72 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class Stopped(click.ClickException):
+    """Ctrl-C; the status is the usual one, 128 and the signal."""
+
+    exit_code = 130
+
+
 class Commands(click.Group):
-    """Ends a failure that tunedb explains with its message alone: status 2 for usage, 1 for the rest."""
+    """Ends a failure that tunedb explains with its message alone: status 2 for usage, 130 after Ctrl-C, 1 for the rest."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped("stopped by Ctrl-C.") from error
         except USAGE as error:
             raise Refused(str(error)) from error
         except TunedbError as error:
             raise click.ClickException(str(error)) from error
+
+
+class Whole(click.IntRange):
+    """A whole number from 1 on; a refusal says so, where click speaks of a range."""
+
+    name = "number"
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"must be a whole number of at least 1, but got {value!r}.", param, ctx)
+
+
+class Number(click.FloatRange):
+    """A finite number above 0; a refusal says so."""
+
+    name = "number"
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            found = super().convert(value, param, ctx)
+        except click.BadParameter:
+            found = math.nan
+        if not math.isfinite(found):
+            self.fail(f"must be a number above 0, but got {value!r}.", param, ctx)
+        return found
+
+
+class DatabaseFile(click.Path):
+    """The path of a database, which may not exist yet."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]  # path_type makes it a Path
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where the folder above may not be entered)
+            self.fail(f"must be a file, but {path} is a folder: name a file in it.", param, ctx)
+        return path
 
 
 def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -58,25 +129,19 @@ def shape_options(command: Command) -> Command:
 
 
 def variant_options(*, many: bool) -> Callable[[Command], Command]:
-    """Add --dtype, --layout and --precision: one value each, or several, which are left to the suite by default."""
-    plural, several, own = ("", "", "")
-    each: dict[str, Any] = {"show_default": True}
-    if many:
-        plural, several = "s", "; several are joined by commas"
-        own = " Default: a captured layer's own, for others {}."
-        each = {"callback": listed, "metavar": "A,B,…"}
+    """Add --dtype, --layout and --precision: one value each, or several joined by commas; left out, they are left to the suite."""
+    plural, several = ("s", "; several are joined by commas") if many else ("", "")
+    usual = ("float32,float16", "both") if many else ("float32", LAYOUTS[0])
+    own = " Default: a captured layer's own, for others {}."
 
-    def text(what: str, default: str) -> str:
-        return f"{what}{several}.{own.format(default)}"
-
-    def default(value: str) -> str | None:
-        return None if many else value
+    def names(allowed: tuple[str, ...]) -> dict[str, Any]:
+        return {"callback": listed, "metavar": "A,B,…"} if many else {"type": click.Choice(allowed)}
 
     def add(command: Command) -> Command:
         for option in reversed((
-            click.option("--dtype", f"dtype{plural}", **each, default=default("float32"), help=text("float32, float16 or bfloat16", "float32,float16")),
-            click.option("--layout", f"layout{plural}", **each, default=default(LAYOUTS[0]), help=text("channels_first or channels_last", "both")),
-            click.option("--precision", type=click.Choice(PRECISIONS), default=default("tf32"), show_default=not many, help="How float32 is multiplied: tf32, or ieee for exact products." + own.format("tf32")),
+            click.option("--dtype", f"dtype{plural}", **names(DTYPES), shell_complete=complete.dtypes, help=f"float32, float16 or bfloat16{several}." + own.format(usual[0])),
+            click.option("--layout", f"layout{plural}", **names(LAYOUTS), shell_complete=complete.layouts, help=f"channels_first or channels_last{several}." + own.format(usual[1])),
+            click.option("--precision", type=click.Choice(PRECISIONS), help="How float32 is multiplied: tf32, or ieee for exact products." + own.format("tf32")),
         )):  # fmt: skip
             command = option(command)
         return command
@@ -85,7 +150,16 @@ def variant_options(*, many: bool) -> Callable[[Command], Command]:
 
 
 def database_option(text: str) -> Callable[[Command], Command]:
-    return click.option("--db", type=click.Path(path_type=Path), help=text)
+    return click.option("--db", type=DatabaseFile(), metavar="FILE", help=text)
+
+
+def device_option(text: str) -> Callable[[Command], Command]:
+    return click.option("--device", metavar="SLUG", shell_complete=complete.devices, help=text)
+
+
+def json_option(text: str) -> Callable[[Command], Command]:
+    """Add --json, with what it prints."""
+    return click.option("--json", "as_data", is_flag=True, help=text)
 
 
 def gpus_option(command: Command) -> Command:

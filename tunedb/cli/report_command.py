@@ -1,16 +1,16 @@
 """The command `tunedb report`."""
 
 import json
-import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tunedb.cli import complete
+from tunedb.cli.answering_first import answering_first
+from tunedb.cli.options import DatabaseFile, device_option, json_option
 from tunedb.problem import DTYPES, LAYOUTS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -21,17 +21,15 @@ __all__ = ["report"]
 
 
 @click.command()
-@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.argument("suites", nargs=-1, metavar="[SUITE]...", shell_complete=complete.suites)
 @click.option(
     "--db",
-    type=click.Path(path_type=Path),
+    type=DatabaseFile(),
     metavar="FILE",
     help="With a suite, a database that answers before those in use; without one, the only database of the report.",
 )
-@click.option(
-    "--device",
-    metavar="SLUG",
-    help="GPU to report on. Default: the GPU of this machine, else 4090; without a suite every device.",
+@device_option(
+    "GPU to report on. Default: the GPU of this machine, else 4090; without a suite every device.",
 )
 @click.option(
     "--dtype", type=click.Choice(DTYPES), default="float16", show_default=True, help="For layers that do not say their own."
@@ -42,12 +40,7 @@ __all__ = ["report"]
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="Of float32, for layers that do not say their own."
 )  # fmt: skip
-@click.option(
-    "--json",
-    "as_data",
-    is_flag=True,
-    help="Print JSON data instead of a table; all times are in microseconds.",
-)
+@json_option("Print JSON data instead of a table; all times are in microseconds.")
 @click.option(
     "--html",
     "html",
@@ -62,25 +55,34 @@ def report(
 
     SUITE is the name of a suite or a JSON file, such as a captured one. Without one the report is of the databases themselves.
     """
-    from tunedb.model.report_json import as_json
-    from tunedb.model.report_table import report_text
-
-    if db is not None and not db.is_file():
-        raise click.BadParameter(f"must be a file, but there is none at {db}.", param_hint="'--db'")
+    _check(db)
     found: Report | DatabaseReport
     if suites:
-        with _answering_first(db):
+        with answering_first(db):
             found = _of_suites(suites, device, dtype, precision, layout)
     else:
         found = _of_databases(db, device)
     if html is not None:
         _write(found, html)
+    _say(found, html, as_data=as_data)
+
+
+def _say(found: "Report | DatabaseReport", html: Path | None, *, as_data: bool) -> None:
+    from tunedb.model.report_json import as_json
+    from tunedb.model.report_table import report_text
+
     if as_data:
         click.echo(json.dumps(as_json(found), indent=1))
         return
     click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     if html is not None:
         click.echo(f"\nThe page is in {html}")
+
+
+def _check(db: Path | None) -> None:
+    """Refuse a database that is not there, before anything is read."""
+    if db is not None and not db.is_file():
+        raise click.BadParameter(f"must be a file, but there is none at {db}.", param_hint="'--db'")
 
 
 def _of_suites(names: tuple[str, ...], slug: str | None, dtype: str, precision: str, layout: str) -> "Report":
@@ -112,28 +114,3 @@ def _write(found: "Report | DatabaseReport", path: Path) -> None:
     except OSError as error:
         message = f"must be a file that can be written, but got {path}: {error.strerror}."
         raise click.BadParameter(message, param_hint="'--html'") from error
-
-
-@contextmanager
-def _answering_first(db: Path | None) -> Iterator[None]:
-    """Let a database answer before those in use.
-
-    Raises DatabaseError: where it cannot be read, which a lookup would only warn of.
-    """
-    if db is None:
-        yield
-        return
-    from tunedb.store.files import user_files
-    from tunedb.store.read import Database
-
-    Database(db).close()
-    before = os.environ.get("TUNEDB_PATH")
-    others = [str(path) for path in user_files() if path.is_file() and path != db]
-    os.environ["TUNEDB_PATH"] = os.pathsep.join([str(db), *others])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TUNEDB_PATH"]
-        else:
-            os.environ["TUNEDB_PATH"] = before

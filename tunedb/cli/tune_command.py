@@ -5,12 +5,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunedb.cli.options import database_option, gpus_option
+from tunedb.cli.options import Number, database_option, device_option, gpus_option
 from tunedb.errors import ProblemError
+
+if TYPE_CHECKING:
+    from tunedb.model.report import Report
 
 __all__ = ["tune"]
 
@@ -19,16 +22,13 @@ __all__ = ["tune"]
 @click.argument("factory", metavar="MODULE:FACTORY")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(),
+    metavar="N",
     default=5.0,
     show_default=True,
     help="Search for so long: the layers with the most time to win first.",
 )
-@click.option(
-    "--device",
-    metavar="SLUG",
-    help="GPU to tune for. Default: the GPU of this machine, else 4090, predicted.",
-)
+@device_option("GPU to tune for. Default: the GPU of this machine, else 4090, predicted.")
 @gpus_option
 @click.option(
     "--save",
@@ -54,9 +54,8 @@ def tune(
     MODULE:FACTORY names a function without arguments that returns the model and its inputs: (model, x), (model, (x, y)) or
     (model, {"name": x}). The module is looked for in this folder too.
     """
+    click.echo(f"Capturing {factory} …")
     from tunedb.model.report import report
-    from tunedb.model.report_page import page
-    from tunedb.model.report_table import report_text
     from tunedb.model.tune_model import capture_model, tune_layers
     from tunedb.tune.progress import progress_for
 
@@ -67,11 +66,18 @@ def tune(
     summary, goal = tune_layers(
         layers, minutes=minutes, db=db, device=device, gpus=gpus, progress=progress_for()
     )
-    found = report(layers.entries, goal, title=factory)
+    _say(report(layers.entries, goal, title=factory), html)
+    stopped = summary.exit_status > 128  # by a signal
+    sys.exit(summary.exit_status if stopped else 0 if summary.records else 1)
+
+
+def _say(found: "Report", html: Path | None) -> None:
+    from tunedb.model.report_page import page
+    from tunedb.model.report_table import report_text
+
     click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     if html is not None:
         html.write_text(page(found), encoding="utf-8")
-    sys.exit(0 if summary.records else 1)
 
 
 def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

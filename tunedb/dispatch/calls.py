@@ -160,9 +160,17 @@ def clear() -> None:
 
 
 def count() -> dict[str, int]:
-    """Return how many tensor signatures have a plan, and how many of these torch answers."""
+    """Return how many tensor signatures have a plan, how many of these torch answers, and how many each tier gave."""
+    from tunedb.dispatch.lookup import TIERS
+    from tunedb.dispatch.plans import NO_TIER
+
     found = list(_plans.values())
-    return {"plans": len(found), "plans_of_torch": sum(plan.run is None for plan in found)}
+    tiers = [plan.tier for plan in found]
+    return {
+        "plans": len(found),
+        "plans_of_torch": sum(plan.run is None for plan in found),
+        **{f"plans_{tier.replace('-', '_')}": tiers.count(tier) for tier in (*TIERS, NO_TIER)},
+    }
 
 
 def _search(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.arguments import bound
-from tunedb.describe import describe, micros
+from tunedb.describe import counted, describe, micros, versions
 from tunedb.device import Device, by_slug, current, floor_us
 from tunedb.dispatch.lookup import Answer, answer
 from tunedb.dispatch.normalise import normalised
@@ -61,20 +61,11 @@ class Explanation(NamedTuple):
             lines.append(
                 (
                     "record",
-                    f"{record.provenance} on {record.device} at {record.tuned_at}, {record.trials} trials",
+                    f"{record.provenance} on {record.device} at {record.tuned_at}, {counted(record.trials, 'trial')}",
                 )
-            )
-            versions = (
-                ("triton", record.triton),
-                ("torch", record.torch),
-                ("cudnn", record.cudnn),
-                ("driver", record.driver),
             )
             lines.append(
-                (
-                    "versions",
-                    ", ".join(f"{name} {version}" for name, version in versions if version) or "unknown",
-                )
+                ("versions", versions(record.triton, record.torch, record.cudnn, record.driver) or "unknown")
             )
         return "\n".join(f"{name:9}{text}" for name, text in lines)
 

@@ -1,9 +1,11 @@
 """From a call to a launch: a plan for each tensor signature, made once, found by one dict lookup."""
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb import launch
+from tunedb.describe import describe
 from tunedb.device import current
 from tunedb.dispatch import lookup
 from tunedb.dispatch.normalise import Call, normalised
@@ -14,7 +16,10 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Plan", "clear", "make_plan", "prepare"]
+__all__ = ["NO_TIER", "Plan", "clear", "make_plan", "prepare"]
+
+NO_TIER = "none"  # of a plan for which nothing was looked up
+_log = logging.getLogger("tunedb")
 
 
 class Plan(NamedTuple):
@@ -24,6 +29,7 @@ class Plan(NamedTuple):
     device_index: int  # of the CUDA device, -1 for none
     why: str
     sizes: tuple[Any, ...]  # the very objects that the plan was made for
+    tier: str = NO_TIER  # of the answer: one of lookup.TIERS
 
 
 def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
@@ -33,16 +39,38 @@ def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *si
     then answers, and the plan says why. `sizes` are stride, padding, output_padding, groups, dilation.
     """
     if not x.is_cuda or _emulated():
-        return Plan(None, -1, f"torch answers on {x.device.type}", sizes)
+        return _torchs(op, x, weight, f"torch answers on {x.device.type}", sizes)
     if x.numel() == 0 or weight.numel() == 0:
-        return Plan(None, -1, "torch answers for empty tensors", sizes)
+        return _torchs(op, x, weight, "torch answers for empty tensors", sizes)
     call = normalised(op, x, weight, bias, *sizes)
     if isinstance(call, str):
-        return Plan(None, -1, call, sizes)
+        return _torchs(op, x, weight, call, sizes)
     index = x.device.index
+    plan, kernel = _of_answer(call, x, bias, index, sizes)
+    if _log.isEnabledFor(logging.DEBUG):
+        runs = "torch" if plan.run is None else kernel
+        _log.debug(
+            "%s on %s: %s, tier %s: %s",
+            describe(call.problem), current(index).slug, runs, plan.tier, plan.why.removesuffix("."),
+        )  # fmt: skip
+    return plan
+
+
+def _torchs(op: str, x: "Tensor", weight: "Tensor", why: str, sizes: tuple[Any, ...]) -> Plan:
+    """Return the plan of a call for which nothing is looked up."""
+    if _log.isEnabledFor(logging.DEBUG):
+        shapes = ("x".join(map(str, one.shape)) for one in (x, weight))
+        _log.debug("%s x %s w %s: torch, tier %s: %s", op, *shapes, NO_TIER, why.removesuffix("."))
+    return Plan(None, -1, why, sizes)
+
+
+def _of_answer(
+    call: Call, x: "Tensor", bias: "Tensor | None", index: int, sizes: tuple[Any, ...]
+) -> tuple[Plan, str]:
+    """Return the plan of what the databases answer, and the name of that kernel."""
     found = lookup.answer(call.problem, current(index))
     if found.kernel == "aten":
-        return Plan(None, index, found.reason, sizes)
+        return Plan(None, index, found.reason, sizes, found.tier), found.kernel
     try:
         run = _loaded(found, call.problem, index)
     except Exception as error:  # noqa: BLE001 (a compiler, a driver: torch can still answer)
@@ -52,10 +80,10 @@ def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *si
             f"{found.kernel} cannot run on {current(index).slug} and torch answers instead: {error}. "
             f"Sweep this problem again with the Triton that is installed.",
             TunedbWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-        return Plan(None, index, f"{found.kernel} failed to load: {error}", sizes)
-    return Plan(_adapted(run, call, x, bias), index, found.reason, sizes)
+        return Plan(None, index, f"{found.kernel} failed to load: {error}", sizes, found.tier), found.kernel
+    return Plan(_adapted(run, call, x, bias), index, found.reason, sizes, found.tier), found.kernel
 
 
 def _emulated() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from tunedb.describe import describe, table
+from tunedb.describe import counted, describe, table
 from tunedb.errors import SuiteError
 from tunedb.problem import Problem
 from tunedb.suite import LONGEST_TEXT, Entry, load_suite
@@ -96,7 +96,7 @@ class Layers:
         if not self.entries:
             return f"No convolutions: {self._nothing()}"
         rows = [(entry.id, str(entry.calls), describe(entry.problem())) for entry in self.entries[:SHOWN]]
-        text = f"{len(self)} problems, {self.calls} calls\n{table(('layer', 'calls', 'what is asked'), rows)}"
+        text = f"{counted(len(self), 'problem')}, {counted(self.calls, 'call')}\n{table(('layer', 'calls', 'what is asked'), rows)}"
         if len(self) > SHOWN:
             text += f"\nand {len(self) - SHOWN} more"
         if self.dropped:

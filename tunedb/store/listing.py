@@ -6,7 +6,7 @@ from math import exp, log
 from pathlib import Path
 from typing import NamedTuple
 
-from tunedb.describe import describe, micros, table
+from tunedb.describe import counted, describe, micros, table, versions
 from tunedb.errors import SuiteError
 from tunedb.kernel import is_stale
 from tunedb.problem import Problem
@@ -134,12 +134,14 @@ def shown_text(found: Shown) -> str:
         else f", aten {micros(record.aten_us)} ({record.aten_us / record.time_us:.2f} times)"
     )
     stale = ", stale: its kernel has changed" if is_stale(record.kernel, record.kernel_hash) else ""
-    brought_by = f"kernel of {found.distribution}, " if found.distribution else ""
+    made_with = versions(record.triton, record.torch, record.cudnn, record.driver)
+    if found.distribution:
+        made_with = f"kernel of {found.distribution}" + (f", {made_with}" if made_with else "")
     lines = [
         describe(record.problem),
         f"  {record.device}, {record.provenance}{stale}: {record.kernel} {micros(record.time_us)}{speedup}, floor {micros(record.floor_us)}",
         f"  config {record.config}, error {_number(record.error, '.1e') or 'unknown'}, aten's {_number(record.aten_error, '.1e') or 'unknown'}",
-        f"  {record.trials} trials at {record.tuned_at}; {brought_by}triton {record.triton}, torch {record.torch}, cudnn {record.cudnn}, driver {record.driver}",
+        f"  {counted(record.trials, 'trial')} at {record.tuned_at}; {made_with or 'versions unknown'}",
         f"  in {found.path}",
     ]
     return "\n".join([*lines, *(f"  {line}" for line in table(heads, rows).splitlines() if rows)])

@@ -54,7 +54,7 @@ class Database:
         self._deadline = 0.0
         self._warned = False
         if not is_file(path):
-            raise DatabaseError(f"a database must be a file, but there is none at {path}: correct the path.")
+            raise DatabaseError(f"a database must be a file, but {_at(path)}: correct the path.")
         # as_uri quotes ?, # and %, which have a meaning of their own in a URI.
         uri = f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
         try:
@@ -209,6 +209,15 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # the folder may not be entered
         return False
+
+
+def _at(path: Path) -> str:
+    """Return what is at a path in place of a file."""
+    try:
+        folder = path.is_dir()
+    except OSError:
+        folder = False
+    return f"{path} is a folder" if folder else f"there is none at {path}"
 
 
 def failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DatabaseError:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, TextIO
 
 from tunedb.describe import micros
 from tunedb.record import Record, Tried
+from tunedb.tune.announce import count_line, opening
 from tunedb.tune.schedule import Standing
+from tunedb.tune.settings import Settings
 from tunedb.tune.summary import Summary, endings, table_of
 
 __all__ = ["LiveProgress", "PlainProgress", "Progress", "progress_for"]
@@ -24,6 +26,16 @@ class _Job(NamedTuple):
 
 class Progress:
     """Counts what a sweep tells it and shows nothing; a subclass shows it. Slots are drivers, 0 and up."""
+
+    gpus: (
+        tuple[int, ...] | None
+    ) = ()  # CUDA index of each slot, as far as it is known; None where times are predicted
+
+    def open(self, settings: Settings) -> None:
+        """Say for which GPU the sweep is, whether its times are measured, and which files it writes."""
+        self.gpus = settings.gpus if settings.provenance == "measured" else None
+        for text in opening(settings):
+            self.note(text)
 
     def begin(self, total: int, done: int, trials: int | None) -> None:
         """Note how many problems there are, how many have an answer already, and the trials of each; None by gain."""
@@ -128,8 +140,7 @@ class PlainProgress(Progress):
 
     def begin(self, total: int, done: int, trials: int | None) -> None:
         super().begin(total, done, trials)
-        each = "trials by gain" if trials is None else f"{trials} trials each"
-        self.note(f"{total} problems, {done} of them done, {each}")
+        self.note(count_line(total, done, trials))
 
     def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:
         super().finished(slot, label, record, done)
@@ -170,6 +181,7 @@ class LiveProgress(Progress):
         from rich.live import Live
 
         super().begin(total, done, trials)
+        self.note(count_line(total, done, trials))
         self._live = Live(
             console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=True
         )
@@ -208,19 +220,18 @@ class LiveProgress(Progress):
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 1), show_header=bool(self.jobs))
-        for name in ("GPU", "problem", "", "trials", "best", "aten", "to win"):
+        heads: tuple[str, ...] = ("problem", "", "trials", "best", "to win")
+        if self.gpus is not None:
+            heads = ("GPU", "problem", "", "trials", "best", "aten", "to win")
+        for name in heads:
             table.add_column(name, justify="left" if name in ("problem", "") else "right", no_wrap=True)
         for slot, job in sorted(dict(self.jobs).items()):
             bar = ProgressBar(total=job.trials, completed=min(job.ended, job.trials), width=20)
-            table.add_row(
-                str(slot),
-                Text(job.label),
-                bar,
-                f"{job.ended}/{job.trials}",
-                micros(job.best_us),
-                micros(job.aten_us),
-                micros(job.open_us),
-            )
+            cells: list[Any] = [Text(job.label), bar, f"{job.ended}/{job.trials}", micros(job.best_us)]
+            if self.gpus is not None:
+                gpu = self.gpus[slot] if slot < len(self.gpus) else slot
+                cells = [str(gpu), *cells, micros(job.aten_us)]
+            table.add_row(*cells, micros(job.open_us))
         ended, total = self.part()
         return Group(
             ProgressBar(total=total, completed=ended, width=60),

@@ -10,7 +10,7 @@ from tunedb.errors import DeviceError, ProblemError, SuiteError
 from tunedb.problem import DTYPES, LAYOUTS, OPS, Problem
 from tunedb.suite import Entry, load_suite, problems, shipped_suites
 
-__all__ = ["Selection", "Target", "add_suites", "history_beside", "select", "target"]
+__all__ = ["Selection", "Target", "add_suites", "gpus_here", "history_beside", "select", "target"]
 
 ABSENT = "4090"  # what a machine without a GPU sweeps for
 
@@ -45,7 +45,7 @@ def select(
 
     Without `dtypes`, `layouts` or `precision` a captured entry has its own, and any other is asked for in float32 and float16,
     in all layouts, in tf32. `only` keeps the entries of these ids, `batch` those of this n.
-    Raises ProblemError, SuiteError: for an unknown name, or where nothing is left to do.
+    Raises ProblemError, SuiteError: for an unknown name, for a shape beside suites, or where nothing is left to do.
     """
     if op != "all" and op not in OPS:
         raise ProblemError(f"op must be one of {', '.join(OPS)} or all, but got {op!r}.")
@@ -54,6 +54,11 @@ def select(
             if value not in allowed:
                 raise ProblemError(f"{name} must be among {', '.join(allowed)}, but got {value!r}.")
     if shape is not None:
+        given = (("suite", bool(suites)), ("only", bool(only)), ("n", batch is not None))
+        if beside := [name for name, there in given if there]:
+            raise ProblemError(
+                f"a shape must be given alone, but got {', '.join(beside)} too, which choose{'' if len(beside) > 1 else 's'} from suites: leave out either --x and --w, or --suite, --only and --n."
+            )
         return _selection([shape], {}, dtypes, layouts, precision)
     loaded = _loaded(suites or shipped_suites())
     known = {entry.id for entries in loaded.values() for entry in entries}
@@ -85,13 +90,17 @@ def target(slug: str | None = None, gpus: str = "all") -> Target:
 
     "h200-sm89" is measured on an H200 that runs Ada's code. `gpus` is "all" or CUDA indices, "0,1"; only those of
     the device are used.
-    Raises DeviceError: for an unknown device, or an index that is not one of the device's GPUs.
+    Raises DeviceError: for an unknown device, or an index that is not one of the device's GPUs here.
     """
-    here = _gpus_here()
+    here = gpus_here()
     if slug is None and not here and gpus != "all":
         raise DeviceError(f"gpus must be all on a machine without a CUDA GPU, but got {gpus!r}.")
     device = by_slug(slug) if slug is not None else here[_first(gpus, here)] if here else by_slug(ABSENT)
     mine = [index for index, found in enumerate(here) if found.slug == device.gpu]
+    if not mine and gpus != "all":
+        raise DeviceError(
+            f"gpus must be all for a device that is not here, but got gpus {gpus!r} with device {device.slug}: leave --gpus out, and its times are predicted."
+        )
     if not mine:
         return Target(device, "predicted", ())
     if gpus == "all":
@@ -160,7 +169,8 @@ def _loaded(suites: Sequence[str]) -> dict[str, list[Entry]]:
     return loaded
 
 
-def _gpus_here() -> list[Device]:
+def gpus_here() -> list[Device]:
+    """Return the CUDA GPUs of this machine by index; none where torch cannot use them."""
     import torch
 
     # A ROCm build answers to torch.cuda too, but is not what the kernels are compiled for.

@@ -4,11 +4,16 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tunedb.describe import micros
+from tunedb.describe import counted, micros
 from tunedb.problem import Problem
 from tunedb.record import Record
 
-__all__ = ["Layer", "Summary", "endings", "table_of"]
+__all__ = ["STOPS", "Layer", "Summary", "endings", "table_of"]
+
+# How a sweep says that it was stopped: by Ctrl-C, by SIGTERM, or by its own limit.
+STOPS = ("interrupted", "terminated", "time limit")
+# The exit status of a program that a signal ended: 128 and the signal.
+_SIGNALLED = {"interrupted": 130, "terminated": 143}
 
 _NO_LAYERS: Mapping[Problem, "Layer"] = {}
 
@@ -52,7 +57,7 @@ class Summary(NamedTuple):
     failures: Counter[str]  # status: trials of this run that came to it
     seconds: float
     gpus: int
-    ended: str  # "", or why it stopped: "interrupted", "time limit", "minutes are over"
+    ended: str  # "", or why it stopped: "interrupted" (Ctrl-C), "terminated" (SIGTERM), "time limit", "minutes are over"
     layers: Mapping[Problem, Layer] = _NO_LAYERS  # every problem in the terms of a model
     by_gain: bool = False  # it was searched by gain, for some minutes
 
@@ -63,7 +68,12 @@ class Summary(NamedTuple):
         if not self.by_gain:
             return states <= {"done"}
         timed = any(layer.before_us or layer.after_us for layer in self.layers.values())
-        return states <= {"done", "left", "waiting"} and self.ended != "interrupted" and timed
+        return states <= {"done", "left", "waiting"} and self.ended not in _SIGNALLED and timed
+
+    @property
+    def exit_status(self) -> int:
+        """The status that a command ends with: 0 done, 1 not every answer, 130 after Ctrl-C, 143 after SIGTERM."""
+        return _SIGNALLED.get(self.ended, 0 if self.complete else 1)
 
     @property
     def trials_per_second(self) -> float:
@@ -79,9 +89,7 @@ class Summary(NamedTuple):
             if states[name]
         )
         failed = ", ".join(f"{count} {status}" for status, count in self.failures.most_common())
-        text = (
-            f"{len(self.states)} problems: {counts or 'none'}; {self.trials} trials in {self.seconds:.0f} s"
-        )
+        text = f"{counted(len(self.states), 'problem')}: {counts or 'none'}; {counted(self.trials, 'trial')} in {self.seconds:.0f} s"
         text += (
             f", {self.trials_per_second:.1f} a second a GPU"
             if self.gpus
@@ -97,6 +105,15 @@ def table_of(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _problems(summary: Summary) -> list[tuple[str, ...]]:
+    if summary.records and all(one.provenance == "predicted" for one in summary.records.values()):
+        # The model predicts no time of torch's.
+        return [
+            ("problem", "kernel", "predicted", "floor"),
+            *(
+                (summary.labels[problem], one.kernel, micros(one.time_us), micros(one.floor_us))
+                for problem, one in summary.records.items()
+            ),
+        ]
     rows: list[tuple[str, ...]] = [("problem", "kernel", "time", "aten", "floor", "speed-up")]
     for problem, record in summary.records.items():
         gain = "-" if record.aten_us is None else f"{record.aten_us / record.time_us:.2f}x"
@@ -106,12 +123,17 @@ def _problems(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _layers(summary: Summary) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        ("layer", "state", "calls", "before", "after", "saved a forward pass", "trials")
-    ]
+    known = any(layer.before_us for layer in summary.layers.values())  # torch's time, which no model predicts
+    gain = ("before", "after", "saved a forward pass") if known else ("predicted",)
+    rows: list[tuple[str, ...]] = [("layer", "state", "calls", *gain, "trials")]
     layers = sorted(summary.layers.values(), key=lambda layer: (-layer.saved_us, -layer.pass_us))
     for layer in layers:
-        times = (micros(layer.before_us), micros(layer.after_us), micros(layer.saved_us or None))
+        times: tuple[str, ...] = (
+            micros(layer.before_us),
+            micros(layer.after_us),
+            micros(layer.saved_us or None),
+        )
+        times = times if known else times[1:2]
         rows.append((layer.label, layer.state, str(layer.calls), *times, str(layer.trials)))
     return rows
 
@@ -121,6 +143,8 @@ def _total(summary: Summary) -> str:
     layers = [layer for layer in summary.layers.values() if layer.pass_us]
     now = sum(layer.pass_us for layer in layers)
     saved = sum(layer.saved_us for layer in layers)
+    if not any(layer.before_us for layer in layers):  # the model predicts no time of torch's
+        return f"convolutions of one forward pass: {micros(now or None)} predicted"
     text = f"convolutions of one forward pass: {micros(now + saved)} before -> {micros(now)} after, {micros(saved or None)} saved"
     if now:
         text += f" ({saved / (now + saved):.1%})"
@@ -128,7 +152,11 @@ def _total(summary: Summary) -> str:
             held = sum(layer.pass_us for layer in layers if layer.state == state)
             text += f"; {held / now:.1%} of what remains in layers {state}" if held else ""
     unknown = len(summary.layers) - len(layers)
-    return text + (f"; {unknown} layers without a time are not counted" if unknown else "")
+    return text + (
+        f"; {counted(unknown, 'layer')} without a time {'is' if unknown == 1 else 'are'} not counted"
+        if unknown
+        else ""
+    )
 
 
 def endings(summary: Summary) -> list[str]:

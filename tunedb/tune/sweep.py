@@ -13,6 +13,7 @@ from typing import Any
 from tunedb.errors import TunedbError
 from tunedb.problem import Problem
 from tunedb.tune import messages
+from tunedb.tune.announce import closing
 from tunedb.tune.driver import drive
 from tunedb.tune.journal import sizes
 from tunedb.tune.progress import Progress
@@ -49,6 +50,7 @@ def sweep(
     began = time.monotonic()
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
+    shown.open(settings)
     stop = _Stop(began + (math.inf if settings.deadline_s is None else settings.deadline_s))
     with SweepState(named, settings, shown, stop.reached) as state:
         workers = _Workers(state, settings, shown, began, stop)
@@ -60,6 +62,8 @@ def sweep(
                 gpus = len(settings.gpus) if settings.provenance == "measured" else 0
                 summary = state.summary(gpus=gpus, ended=workers.ended)
                 shown.end(summary)
+    for text in closing(summary, settings):
+        shown.note(text)
     return summary
 
 
@@ -68,14 +72,14 @@ class _Stop:
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self.interrupted = False
+        self.signalled = ""  # "interrupted" or "terminated"
 
     def reached(self) -> bool:
         return bool(self.why())
 
     def why(self) -> str:
-        if self.interrupted:
-            return "interrupted"
+        if self.signalled:
+            return self.signalled
         return "time limit" if time.monotonic() > self._deadline else ""
 
 
@@ -145,7 +149,7 @@ class _Workers:
             worker.tell(messages.End())
         patience = self._end + _PATIENCE_S
         while any(worker.jobs for worker in self._workers) and time.monotonic() < patience:
-            if self._stop.interrupted:
+            if self._stop.signalled:
                 self.ended = self._stop.why()
                 return
             self._serve(0.1)
@@ -266,8 +270,8 @@ def _stoppable(stopped: _Stop) -> Iterator[None]:
         yield
         return
 
-    def stop(*_: Any) -> None:
-        stopped.interrupted = True
+    def stop(number: int, _frame: Any) -> None:
+        stopped.signalled = "terminated" if number == signal.SIGTERM else "interrupted"
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

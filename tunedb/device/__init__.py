@@ -4,7 +4,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from tunedb.device_catalogue import CARDS, Card, Generation, generation
+from tunedb.device.catalogue import CARDS, Card, Generation, generation
 from tunedb.errors import DeviceError
 from tunedb.problem import Problem
 

@@ -1,0 +1,95 @@
+"""What --json prints, as data: stable names, described in docs/command-line.md. Times are GPU microseconds; None: not known."""
+
+from typing import TYPE_CHECKING, Any
+
+from tunedb.describe import describe
+
+if TYPE_CHECKING:
+    from tunedb.dispatch.explanation import Explanation
+    from tunedb.problem import Problem
+    from tunedb.record import Record
+    from tunedb.store.listing import Count, Shown
+    from tunedb.tune.settings import Settings
+    from tunedb.tune.summary import Summary
+
+__all__ = ["of_count", "of_explanation", "of_shown", "of_summary"]
+
+
+def of_count(count: "Count") -> dict[str, Any]:
+    return {**count._asdict(), "path": str(count.path)}
+
+
+def of_shown(shown: "Shown") -> dict[str, Any]:
+    from tunedb.kernel import is_stale
+
+    candidates = [
+        {"kernel": tried.kernel, "config": tried.config, **tried.measurement._asdict()} for tried in shown.top
+    ]
+    return {
+        "path": str(shown.path),
+        **of_record(shown.record),
+        "stale": is_stale(shown.record.kernel, shown.record.kernel_hash),
+        "distribution": shown.distribution or None,
+        "candidates": candidates,
+    }
+
+
+def of_explanation(label: str, found: "Explanation") -> dict[str, Any]:
+    answer = found.answer
+    return {
+        "label": label,
+        **of_problem(found.problem),
+        "device": found.device.slug,
+        "device_name": found.device.name,
+        "tier": answer.tier,
+        "kernel": answer.kernel,
+        "config": None if answer.config is None else answer.config._asdict(),
+        "why": answer.reason,
+        "expected_us": found.expected_us,
+        "expected_from": found.expected_from or None,
+        "aten_us": found.aten_us,
+        "floor_us": found.floor_us,
+        "record": None if answer.record is None else of_record(answer.record),
+    }
+
+
+def of_summary(summary: "Summary", settings: "Settings") -> dict[str, Any]:
+    return {
+        "device": settings.device.slug,
+        "device_name": settings.device.name,
+        "provenance": settings.provenance,
+        "gpus": list(settings.gpus) if settings.provenance == "measured" else [],
+        "database": str(settings.db),
+        "exit_status": summary.exit_status,
+        "stopped": summary.ended or None,
+        "seconds": summary.seconds,
+        "trials": summary.trials,
+        "failed_trials": dict(summary.failures),
+        "problems": [
+            {
+                "label": summary.labels[problem],
+                **of_problem(problem),
+                "state": state,
+                "cause": summary.causes.get(problem),
+                "record": of_record(summary.records[problem]) if problem in summary.records else None,
+            }
+            for problem, state in summary.states.items()
+        ],
+    }
+
+
+def of_record(record: "Record") -> dict[str, Any]:
+    values = record._asdict()
+    del values["problem"]
+    return {**of_problem(record.problem), **values}
+
+
+def of_problem(problem: "Problem") -> dict[str, Any]:
+    return {
+        "op": problem.op,
+        "dtype": problem.dtype,
+        "precision": problem.precision,
+        "layout": problem.layout,
+        "shapes": describe(problem),
+        "problem": problem._asdict(),
+    }
