@@ -1,0 +1,1 @@
+"""What tunedb is fuzzed with: one module a target."""
