@@ -1,1 +1,1 @@
-"""What the fuzzing scripts share."""
+"""What tunedb is fuzzed with: one module a target."""

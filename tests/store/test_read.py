@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunedb.errors import DatabaseError, TunedbWarning
-from tunedb.store import read as module
+from tunedb.store import budget, connection
 from tunedb.store.read import Database
 from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
@@ -198,7 +198,7 @@ def test_damaged_files(filled, problem, seed, flips, length):
 def test_slow_file(path, problem, monkeypatch):
     """A query that does not end is ended."""
     file = Database(path)
-    monkeypatch.setattr(module, "QUERY_SECONDS", 0.05)
+    monkeypatch.setattr(budget, "QUERY_SECONDS", 0.05)
     with pytest.raises(DatabaseError, match="interrupted"):
         file._rows(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", ()
@@ -208,7 +208,7 @@ def test_slow_file(path, problem, monkeypatch):
 
 def test_locked_file(path, problem, monkeypatch):
     """While a writer commits, reading fails with that reason, and works again after it."""
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "LOCK_SECONDS", 0.01)
     file = Database(path)
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")

@@ -115,3 +115,10 @@ RECORD = Record(
     Problem("conv1d", "float16", "ieee", "channels_first", 1, 2, 4, 1, 1, 1, 1, 9, 1, 1, 3, 1, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 1),
     "h200", "fake", "{}", 1.5, None, None, None, 1.0, None, None, "predicted", 3, "new", "3.7", "2.13", "", "", "2026-11-20",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["time_us", "time_us_low", "time_us_high", "aten_us", "floor_us"])
+def test_times_have_usual_ratios(record, name):
+    """A time that is too short to be one is refused, so that the ratio of two times is neither 0 nor infinite."""
+    with pytest.raises(RowError, match=f"{name} must be a time of at least 1e-09 us"):
+        checked_record(record._replace(**{name: 4e-320}))

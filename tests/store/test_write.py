@@ -220,3 +220,27 @@ def test_merge_takes_the_better_record(tmp_path, record, candidate):
         assert connection.execute("SELECT count(*) FROM suites").fetchone() == (37,)
     with Store(mine) as store, pytest.raises(DatabaseError, match="there is none at"):
         store.merge(tmp_path / "nowhere.sqlite")
+
+
+@pytest.mark.filterwarnings("ignore::tunedb.errors.TunedbWarning")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE devices SET name = CAST(x'ff' AS TEXT)",
+        "INSERT INTO devices VALUES (NULL, 'none', 90)",
+        "INSERT INTO devices VALUES (x'00ff', 'none', 90)",
+        "INSERT INTO devices VALUES ('h201', char(27), 90)",
+        "UPDATE devices SET capability = 9223372036854775807",
+    ],
+)
+def test_merge_checks_the_rows_of_devices(tmp_path, record, spoil):
+    """A device that cannot be is left aside as any other row is, and the records are taken."""
+    with Store(tmp_path / "a.sqlite") as store:
+        store.put(record)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None)) as connection:
+        connection.execute(spoil)
+    with Store(tmp_path / "b.sqlite") as store:
+        assert store.merge(tmp_path / "a.sqlite") == Merged(1, 0)
+    file = Database(tmp_path / "b.sqlite")
+    assert file.records() == [record]
+    assert file.devices() == {"h200": ("NVIDIA H200", 90)}

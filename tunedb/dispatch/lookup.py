@@ -10,12 +10,16 @@ from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
+from tunedb.store.budget import one_lookup
 from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, read_or_default, reload
 from tunedb.store.read import Database
 
 __all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "has_winner", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
+TRIED = (
+    500  # records at most whose config is looked at, the nearest first: a hostile file may hold any number
+)
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
 
 
@@ -50,22 +54,24 @@ def answer(problem: Problem, device: Device) -> Answer:
     device, torch answers.
     A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
     and config, compiled for bfloat16, do the same work in the same time.
-    Raises nothing for what files hold: at most one TunedbWarning a file.
+    Raises nothing for what files hold: at most one TunedbWarning a file. Takes no more of them than tunedb/store/budget.py says.
     """
-    found = _answer(problem, device)
-    if problem.dtype != "bfloat16" or found.tier == "exact":
-        return found
-    twin = _twin(problem, device)
+    with one_lookup():
+        found = _answer(problem, device)
+        if problem.dtype != "bfloat16" or found.tier == "exact":
+            return found
+        twin = _twin(problem, device)
     return found if twin is None or TIERS.index(found.tier) <= TIERS.index(twin.tier) else twin
 
 
 def has_winner(problem: Problem, device: Device) -> bool:
     """Return whether a kernel of tunedb won some problem of this layer, of any batch and extents, on any GPU."""
-    return any(
-        record.kernel != "aten" and record.device == gpu_of(record.device)
-        for file in (*opened(device.slug), *opened_elsewhere(device.slug))
-        for record in _layer(file, problem, None)
-    )
+    with one_lookup():
+        return any(
+            record.kernel != "aten" and record.device == gpu_of(record.device)
+            for file in (*opened(device.slug), *opened_elsewhere(device.slug))
+            for record in _layer(file, problem, None)
+        )
 
 
 def _twin(problem: Problem, device: Device) -> Answer | None:
@@ -88,13 +94,8 @@ def _answer(problem: Problem, device: Device) -> Answer:
         found = _elsewhere_instead(found, problem, device, own)
     found = found or _default(problem, device, own)
     if found is None:
-        found = Answer(
-            "aten",
-            "aten",
-            None,
-            None,
-            f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers.",
-        )
+        why = f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers."
+        found = Answer("aten", "aten", None, None, why)
     return found._replace(reason=" ".join([*notes, found.reason]))
 
 
@@ -187,7 +188,7 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
         for known in _measured(file, problem, device)
         if kind(known) == kind(problem)
     ]
-    for far, place, known in sorted(neighbours):
+    for far, place, known in sorted(neighbours)[:TRIED]:
         record = _record(files[place], known, device) if far <= CLASS_LIMIT else None
         if record is None or record.aten_us is None or is_stale(record.kernel, record.kernel_hash):
             continue
@@ -234,7 +235,7 @@ def _borrowed(
         for record in _layer(file, problem, slug)
         if between_layers(problem, record.problem) <= LAYER_LIMIT
     ]
-    for record, file in sorted(found, key=lambda pair: order(pair[0])):
+    for record, file in sorted(found, key=lambda pair: order(pair[0]))[:TRIED]:
         usable = _use(record, problem, device, file)
         if usable is not None:
             yield usable

@@ -1,15 +1,18 @@
 """Which files answer: first the user's, then those shipped with tunedb. Each is opened once and warned about once."""
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tunedb.errors import DatabaseError, TunedbWarning
-from tunedb.store.read import Database, is_file
+from tunedb.store.failures import PassingError, is_file
+from tunedb.store.read import Database
 
 __all__ = [
     "databases",
@@ -25,8 +28,21 @@ __all__ = [
 
 Result = TypeVar("Result")
 
+_RECENT_NS = 50_000_000  # a file may change again within the same tick of the file system's clock
+
+
+class _Seen(NamedTuple):
+    """What became of a file when it was last opened."""
+
+    identity: object
+    stamp: object  # changes when the file is written
+    file: Database | None = None
+    passing: bool = False  # it could not be opened for a reason that may pass without a change of the file
+
+
 _lock = threading.RLock()
-_open: dict[Path, tuple[object, Database | None]] = {}
+_open: dict[Path, _Seen] = {}
+_told: dict[Path, str] = {}
 _places: dict[str, Any] = {}
 _inherited: list[Any] = []
 
@@ -85,17 +101,22 @@ def opened_elsewhere(slug: str) -> list[Database]:
 
 def fingerprint() -> str:
     """Return 16 hex digits that change when a file that answers is written, added or removed."""
-    found = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in databases()]
+    found = []
+    for path in databases():
+        with contextlib.suppress(OSError):  # it was removed just now
+            status = path.stat()
+            found.append((str(path), status.st_mtime_ns, status.st_size))
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
 
 def reload() -> None:
-    """Close all files and forget which were warned about: the next lookup opens them again."""
+    """Forget all files and which were warned about: the next lookup opens them again.
+
+    A lookup of another thread ends with the files that it has; each is closed when nobody uses it any more.
+    """
     with _lock:
-        for _, file in _open.values():
-            if file is not None:
-                file.close()
         _open.clear()
+        _told.clear()
         _places.clear()
 
 
@@ -120,36 +141,60 @@ def _user(path: Path, *, named: bool) -> Database | None:
     try:
         status = path.stat()
     except OSError:
-        if named and path not in _open:
-            _open[path] = (None, None)
-            _warn(
-                f"TUNEDB_PATH must name files, but there is none at {path}: correct it. The next tier answers."
+        _open.pop(path, None)
+        if named:
+            _tell(
+                path,
+                f"TUNEDB_PATH must name files, but there is none at {path}: correct it. The next tier answers.",
             )
         return None
     # Another inode: the file was replaced on disk, so it is opened again.
-    return _remembered(path, (status.st_dev, status.st_ino), immutable=False)
+    return _remembered(path, (status.st_dev, status.st_ino), status, immutable=False)
 
 
 def _shipped(path: Path) -> Database | None:
-    return _remembered(path, "shipped", immutable=True)
+    return _remembered(path, "shipped", None, immutable=True)
 
 
-def _remembered(path: Path, identity: object, *, immutable: bool) -> Database | None:
+def _remembered(
+    path: Path, identity: object, status: os.stat_result | None, *, immutable: bool
+) -> Database | None:
     known = _open.get(path)
-    if known is not None and known[0] == identity:
-        return known[1]
-    _open[path] = (identity, None)
+    same = known is not None and known.identity == identity
+    if known is not None and same:
+        if known.file is not None and not known.file.failed:
+            return known.file
+        if not known.passing and known.stamp == _stamp(path, status):
+            return known.file
+    stamp = _stamp(path, status)
     try:
-        file = Database(path, immutable=immutable)
+        file = Database(path, immutable=immutable, patient=not (same and known is not None and known.passing))
     except DatabaseError as error:
-        _warn(f"{error} The next tier answers.")
+        _open[path] = _Seen(identity, stamp, None, isinstance(error, PassingError))
+        _tell(path, f"{error} The next tier answers.")
         return None
-    _open[path] = (identity, file)
+    if same and known is not None and known.file is not None:
+        file.warned = known.file.warned
+    _open[path] = _Seen(identity, stamp, file)
     return file
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, TunedbWarning, stacklevel=2)
+def _stamp(path: Path, status: os.stat_result | None) -> object:
+    """Return what changes when a file is written, looked up before the file is opened; nothing equals that of a recent one."""
+    try:
+        found = status or path.stat()
+    except OSError:
+        return None
+    if abs(time.time_ns() - found.st_mtime_ns) < _RECENT_NS:
+        return object()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+
+def _tell(path: Path, message: str) -> None:
+    """Warn, unless the file was last warned about in the same words."""
+    if _told.get(path) != message:
+        _told[path] = message
+        warnings.warn(message, TunedbWarning, stacklevel=2)
 
 
 def _after_fork() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunedb.errors import DatabaseError
+from tunedb.store.failures import failure
 from tunedb.store.files import user_file
+from tunedb.store.hot_journal import check_journal
 from tunedb.store.migrate_file import file_identity, folder_lock, replace_by_migrated
-from tunedb.store.read import failure
 from tunedb.store.schema import is_new, is_older, migrate, mismatch, version_of
 
 __all__ = ["LOCK_SECONDS", "Opened", "explained", "open_for_writing"]
@@ -40,6 +41,7 @@ def open_for_writing(path: Path) -> Opened:
         )
     if path.is_dir():
         raise DatabaseError(f"a database must be a file, but {path} is a folder: name a file in it.")
+    check_journal(path)
     for _ in range(_ATTEMPTS):
         with explained(path):
             with folder_lock(path, LOCK_SECONDS):

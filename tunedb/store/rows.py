@@ -8,48 +8,73 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from tunedb.errors import DatabaseError, ProblemError, TunedbWarning
+from tunedb.errors import ProblemError, TunedbWarning
 from tunedb.problem import Problem, checked
 from tunedb.record import PROVENANCES, STATUSES, Measurement, Record, Tried
+from tunedb.store.checks import (
+    CONFIG_LENGTH,
+    LARGEST,
+    TEXT_LENGTH,
+    RowError,
+    check_count,
+    check_number,
+    check_text,
+    check_time,
+)
 
 __all__ = [
     "CANDIDATE_SELECT",
     "LARGEST",
+    "LAYER_COLUMNS",
+    "PROBLEM_COLUMNS",
     "RECORD_SELECT",
     "RowError",
     "candidate_from_row",
     "checked_candidate",
     "checked_distribution",
     "checked_record",
+    "cut",
+    "device_from_row",
+    "distribution_from_row",
     "from_result",
     "layer_from_row",
     "printable_line",
+    "problem_from_row",
     "record_from_row",
     "to_result",
 ]
 
-CONFIG_LENGTH = 4096  # characters
-TEXT_LENGTH = 200  # characters, of every other text
-LARGEST = (
-    1 << 48
-)  # of any size: more than a GPU holds, and products of a few of them are still computed quickly
+
+def cut(column: str, length: int = TEXT_LENGTH) -> str:
+    """Return SQL for a column whose text or bytes are cut behind the longest that a check accepts.
+
+    So a value of any size is refused by its check, and never leaves SQLite whole.
+    """
+    return f"iif(typeof({column}) IN ('text', 'blob'), substr({column}, 1, {length + 1}), {column})"
 
 
-class RowError(DatabaseError):
-    """A row cannot be used. The reader skips it and uses the others."""
+def _cut(table: str, names: Iterable[str]) -> str:
+    return ", ".join(
+        cut(f"{table}.{name}", CONFIG_LENGTH if name == "config" else TEXT_LENGTH) for name in names
+    )
 
 
 _PROBLEM = len(Problem._fields)
+PROBLEM_COLUMNS = _cut("p", Problem._fields)
+LAYER_COLUMNS = _cut("s", ("suite", "suite_id", "op", *Problem._fields[4:]))
 _OWN = ", ".join(
-    {"kernel": "k.name", "kernel_hash": "k.hash"}.get(name, f"r.{name}") for name in Record._fields[1:]
+    cut({"kernel": "k.name", "kernel_hash": "k.hash"}[name])
+    if name in {"kernel", "kernel_hash"}
+    else _cut("r", [name])
+    for name in Record._fields[1:]
 )
 # Reads the tables and not the view `winners`: a file from elsewhere may have any view of that name.
 RECORD_SELECT = (
-    f"SELECT {', '.join(f'p.{name}' for name in Problem._fields)}, {_OWN} FROM problems AS p "  # noqa: S608 (column names of our own)
+    f"SELECT {PROBLEM_COLUMNS}, {_OWN} FROM problems AS p "  # noqa: S608 (column names of our own)
     "JOIN records AS r ON r.problem_id = p.id JOIN kernels AS k ON k.id = r.kernel_id"
 )
 CANDIDATE_SELECT = (
-    f"SELECT k.name, m.config, {', '.join(f'm.{name}' for name in Measurement._fields)} FROM measurements AS m "  # noqa: S608 (column names of our own)
+    f"SELECT {cut('k.name')}, {_cut('m', ['config', *Measurement._fields])} FROM measurements AS m "  # noqa: S608 (column names of our own)
     "JOIN problems AS p ON p.id = m.problem_id JOIN kernels AS k ON k.id = m.kernel_id"
 )
 
@@ -79,15 +104,16 @@ def checked_record(record: Record) -> Record:
         "driver",
         "tuned_at",
     ):
-        _text(name, getattr(record, name), CONFIG_LENGTH if name == "config" else TEXT_LENGTH)
+        check_text(name, getattr(record, name), CONFIG_LENGTH if name == "config" else TEXT_LENGTH)
     if record.provenance not in PROVENANCES:
         raise RowError(f"provenance must be one of {', '.join(PROVENANCES)}, but got {record.provenance!r}.")
-    _number("time_us", record.time_us, above=0)
-    _number("floor_us", record.floor_us)
-    for name in ("time_us_low", "time_us_high", "aten_us", "error", "aten_error"):
+    for name in ("time_us", "floor_us", "time_us_low", "time_us_high", "aten_us"):
+        if getattr(record, name) is not None or name in {"time_us", "floor_us"}:
+            check_time(name, getattr(record, name), above=0 if name == "time_us" else None)
+    for name in ("error", "aten_error"):
         if getattr(record, name) is not None:
-            _number(name, getattr(record, name))
-    _count("trials", record.trials)
+            check_number(name, getattr(record, name))
+    check_count("trials", record.trials)
     _checked_problem(record.problem)
     return record
 
@@ -107,17 +133,19 @@ def checked_candidate(candidate: Tried) -> Tried:
     Raises RowError: where a value has the wrong type or is out of range.
     """
     measurement = candidate.measurement
-    _text("kernel", candidate.kernel, TEXT_LENGTH)
-    _text("config", candidate.config, CONFIG_LENGTH)
-    _text("detail", measurement.detail, TEXT_LENGTH)
+    check_text("kernel", candidate.kernel)
+    check_text("config", candidate.config, CONFIG_LENGTH)
+    check_text("detail", measurement.detail)
     if measurement.status not in STATUSES:
         raise RowError(f"status must be one of {', '.join(STATUSES)}, but got {measurement.status!r:.80}.")
-    for name in ("time_us", "time_us_low", "time_us_high", "error"):
+    for name in ("time_us", "time_us_low", "time_us_high"):
         if getattr(measurement, name) is not None:
-            _number(name, getattr(measurement, name))
+            check_time(name, getattr(measurement, name))
+    if measurement.error is not None:
+        check_number("error", measurement.error)
     for name in ("shared", "registers", "spills"):
         if getattr(measurement, name) is not None:
-            _count(name, getattr(measurement, name))
+            check_count(name, getattr(measurement, name))
     return candidate
 
 
@@ -131,8 +159,39 @@ def checked_distribution(text: Any) -> str:
 
     Raises RowError: where it is no printable text or too long.
     """
-    _text("distribution", text, TEXT_LENGTH)
+    check_text("distribution", text)
     return str(text)
+
+
+def distribution_from_row(row: Sequence[Any]) -> tuple[str, str, str]:
+    """Return name and hash of a kernel, and the distribution that it comes from; "" where that is not known.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    name, code, text = row
+    check_text("kernel", name)
+    check_text("kernel_hash", code)
+    return name, code, checked_distribution(text)
+
+
+def device_from_row(row: Sequence[Any]) -> tuple[str, str, int]:
+    """Return slug, full name and compute capability of a row of the table devices.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    slug, name, capability = row
+    check_text("slug", slug)
+    check_text("name of a device", name)
+    check_count("capability", capability)
+    return slug, name, capability
+
+
+def problem_from_row(row: Sequence[Any]) -> Problem:
+    """Return the problem of a row of PROBLEM_COLUMNS.
+
+    Raises RowError: where a value has the wrong type or is out of range.
+    """
+    return _checked_problem(Problem(*row))
 
 
 def layer_from_row(row: Sequence[Any]) -> tuple[str, str, Problem]:
@@ -141,41 +200,20 @@ def layer_from_row(row: Sequence[Any]) -> tuple[str, str, Problem]:
     Raises RowError: where a value has the wrong type or is out of range.
     """
     suite, suite_id, op, *sizes = row
-    _text("suite", suite, TEXT_LENGTH)
-    _text("suite_id", suite_id, TEXT_LENGTH)
+    check_text("suite", suite)
+    check_text("suite_id", suite_id)
     return suite, suite_id, _checked_problem(Problem(op, "float32", "ieee", "channels_first", *sizes))
 
 
 def _checked_problem(problem: Problem) -> Problem:
     for name in ("op", "dtype", "precision", "layout"):
-        _text(name, getattr(problem, name), TEXT_LENGTH)
+        check_text(name, getattr(problem, name))
     for name in Problem._fields[4:]:
-        _count(name, getattr(problem, name))
+        check_count(name, getattr(problem, name))
     try:
         return checked(problem)
     except ProblemError as error:
         raise RowError(str(error)) from error
-
-
-def _text(name: str, value: Any, length: int) -> None:
-    # Unprintable characters could send commands to the terminal of a person who lists the file.
-    if not isinstance(value, str) or len(value) > length or not value.isprintable():
-        raise RowError(
-            f"{name} must be printable text of at most {length} characters, but got {value!r:.80}."
-        )
-
-
-def _number(name: str, value: Any, above: float | None = None) -> None:
-    # The comparison is false for NaN, and unlike math.isfinite it accepts integers of any length.
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < LARGEST or value == above:
-        least = "above 0" if above == 0 else "of at least 0"
-        raise RowError(f"{name} must be a finite number {least}, but got {value!r:.80}.")
-
-
-def _count(name: str, value: Any) -> None:
-    if type(value) is not int or not 0 <= value <= LARGEST:
-        raise RowError(f"{name} must be an integer from 0 to {LARGEST}, but got {value!r:.80}.")
 
 
 def to_result(record: Record, top: Iterable[Tried]) -> dict[str, Any]:
