@@ -44,7 +44,7 @@ def test_tests_mirror_what_they_test():
         if room in rooms:
             assert (ROOT / "tunedb" / room).is_dir()
         else:
-            assert room in {"tests", "kernels", "scripts", "docs", "foreign"}, path
+            assert room in {"tests", "kernels", "scripts", "docs", "foreign", "fuzz"}, path
 
 
 def test_nothing_names_an_old_place():
