@@ -79,7 +79,7 @@ def test_every_error_has_its_line(tmp_path):
         "d: bias must be true or false, but got 1",
         "a record must be a JSON object, but got 'text'",
         "e: the output must have at least 1 element in height",
-        "f: a record must have op, n",
+        "f: a record must have op, c_in, spatial_in, c_out, kernel, but has only id",
         "a record must have each field once, but 'n' stands twice",
         "id must be unique, but 'a' stands in line 2 already",
         "nothing may follow the list",

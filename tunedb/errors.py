@@ -1,4 +1,7 @@
-"""One class for each thing that a caller can do differently."""
+"""One class for each thing that a caller can do differently, and how a message quotes what it was given."""
+
+import reprlib
+from typing import Any
 
 __all__ = [
     "CaptureError",
@@ -11,7 +14,11 @@ __all__ = [
     "SuiteError",
     "TunedbError",
     "TunedbWarning",
+    "printable",
+    "quoted",
 ]
+
+QUOTED = 80  # characters of a value that a message repeats
 
 
 class TunedbError(Exception):
@@ -56,3 +63,26 @@ class StorageError(TunedbError):
 
 class TunedbWarning(UserWarning):
     """Something was left aside and the next tier answers."""
+
+
+def quoted(value: Any, most: int = QUOTED) -> str:
+    """Return any value as a message repeats it: like repr, in printable text of at most so many characters.
+
+    It takes no longer for a long value than for a short one, so an input cannot make its own error message expensive.
+    """
+    short = _Short()
+    short.maxstring = short.maxother = most
+    return printable(short.repr(value), most)
+
+
+def printable(text: str, most: int | None = 200) -> str:
+    """Return text as a terminal, UTF-8 and a person can take it: escapes for what is unprintable, cut to so many characters."""
+    cut = text if most is None else text[: most + 1]
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
+    return shown if most is None or len(shown) <= most else f"{shown[: most - 3]}..."
+
+
+class _Short(reprlib.Repr):
+    def repr_int(self, value: int, _: int) -> str:
+        # Python refuses to print a number of more than 4,300 digits, and takes quadratic time where it is made to.
+        return repr(value) if abs(value) < 10**self.maxlong else f"a number of {value.bit_length()} bits"

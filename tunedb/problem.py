@@ -1,14 +1,17 @@
 """What is to be computed: one type for six operations, always with three spatial dimensions."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 from tunedb.arguments import AXIS_SIZES, names
-from tunedb.errors import ProblemError
+from tunedb.errors import ProblemError, quoted
 
 __all__ = [
     "DTYPES",
     "ITEM_BYTES",
     "LAYOUTS",
+    "MOST_ELEMENTS",
+    "MOST_ON_AN_AXIS",
     "OPS",
     "PRECISIONS",
     "Problem",
@@ -24,6 +27,10 @@ LAYOUTS = ("channels_first", "channels_last")
 # Only float32 has a choice; products of 16-bit numbers are exact in float32, so those are always "ieee".
 PRECISIONS = ("tf32", "ieee")
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Kernels hold every size, and every position on an axis, in a signed 32-bit integer.
+MOST_ON_AN_AXIS = 2**31 - 1
+# Of input, weight and output each: the bytes of one in float64, in which results are verified, fit a signed 64-bit integer.
+MOST_ELEMENTS = 2**60 - 1
 
 
 class Problem(NamedTuple):
@@ -137,10 +144,19 @@ class Problem(NamedTuple):
         return {**sizes, "groups": self.groups}
 
     @property
+    def inputs(self) -> int:
+        """Elements of the input."""
+        return self.n * self.c_in * prod(self.extents)
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight."""
+        return self.c_in * (self.c_out // self.groups) * prod(self.kernel)
+
+    @property
     def outputs(self) -> int:
         """Elements of the output."""
-        d, h, w = self.out_extents
-        return self.n * self.c_out * d * h * w
+        return self.n * self.c_out * prod(self.out_extents)
 
     @property
     def flops(self) -> int:
@@ -152,12 +168,11 @@ class Problem(NamedTuple):
     @property
     def bytes(self) -> int:
         """The fewest bytes that must move: input, weight, bias and output once each."""
-        size = self.n * self.c_in
-        for extent in self.extents:
-            size *= extent
-        k_d, k_h, k_w = self.kernel
-        weight = self.c_in * (self.c_out // self.groups) * k_d * k_h * k_w
-        return (size + self.outputs + weight + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
+        return (self.inputs + self.outputs + self.weights + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
+
+
+# What each size must at least be.
+_LEAST = {field: 0 if field in {"n", "bias"} or "padding" in field else 1 for field in Problem._fields[4:]}
 
 
 def is_transposed(op: str) -> bool:
@@ -175,19 +190,24 @@ def op_of(rank: int, *, transposed: bool) -> str:
 
 
 def checked(problem: Problem) -> Problem:
-    """Return the problem itself if torch would accept it.
+    """Return the problem itself if torch would accept it and every number of it fits kernels, SQLite and torch.
 
+    Every problem from outside passes here: of a suite, a command line, a row of a database, a call.
     Raises ProblemError: for an unknown name, a size out of range, or an empty output.
     """
     for field, allowed in (("op", OPS), ("dtype", DTYPES), ("precision", PRECISIONS), ("layout", LAYOUTS)):
         value = getattr(problem, field)
-        if value not in allowed:
-            raise ProblemError(f"{field} must be one of {', '.join(allowed)}, but got {value!r}.")
-    for field in Problem._fields[4:]:
-        value = getattr(problem, field)
-        least = 0 if field in {"n", "bias"} or "padding" in field else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ProblemError(f"{field} must be an integer of at least {least}, but got {value!r}.")
+        if not isinstance(value, str) or value not in allowed:
+            raise ProblemError(f"{field} must be one of {', '.join(allowed)}, but got {quoted(value)}.")
+    for field, value in zip(_LEAST, problem[4:], strict=True):
+        if not isinstance(value, int) or isinstance(value, bool) or value < _LEAST[field]:
+            raise ProblemError(
+                f"{field} must be an integer of at least {_LEAST[field]}, but got {quoted(value)}."
+            )
+        if value > MOST_ON_AN_AXIS:
+            raise ProblemError(
+                f"{field} must be at most {MOST_ON_AN_AXIS}, what kernels can count to, but got {quoted(value)}."
+            )
     if problem.bias > 1:
         raise ProblemError(f"bias must be 0 or 1, but got {problem.bias}.")
     if problem.dtype != "float32" and problem.precision != "ieee":
@@ -200,31 +220,43 @@ def checked(problem: Problem) -> Problem:
                 f"{field} must be divisible by groups, but got {field}={getattr(problem, field)}, groups={problem.groups}."
             )
     _check_axes(problem)
+    for name in ("input", "weight", "output"):
+        if (elements := getattr(problem, f"{name}s")) > MOST_ELEMENTS:
+            raise ProblemError(
+                f"{name} must have at most 2**60 - 1 elements, whose bytes 64 bits can count, but would have {elements}: take smaller sizes."
+            )
     return problem
 
 
 def _check_axes(problem: Problem) -> None:
-    names = ("depth", "height", "width")
-    for axis in range(3 - problem.rank):
-        given = (
-            problem.extents[axis], problem.kernel[axis], problem.stride[axis],
-            problem.padding[axis], problem.output_padding[axis], problem.dilation[axis],
-        )  # fmt: skip
-        if given != (1, 1, 1, 0, 0, 1):
-            raise ProblemError(
-                f"{names[axis]} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}."
-            )
-    for axis, name in enumerate(names):
-        if not problem.transposed and problem.output_padding[axis]:
+    extents, out_extents, transposed = problem.extents, problem.out_extents, problem.transposed
+    axes = zip(
+        extents, problem.kernel, problem.stride, problem.padding, problem.output_padding, problem.dilation, strict=True
+    )  # fmt: skip
+    for axis, given in enumerate(axes):
+        name = ("depth", "height", "width")[axis]
+        if axis < 3 - problem.rank:
+            if given != (1, 1, 1, 0, 0, 1):
+                raise ProblemError(
+                    f"{name} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}."
+                )
+            continue
+        extent, _, stride, padding, output_padding, dilation = given
+        if output_padding and not transposed:
             raise ProblemError(
                 f"output_padding of a {problem.op} must be 0, but got {problem.output_padding}."
             )
-        limit = max(problem.stride[axis], problem.dilation[axis])
-        if problem.output_padding[axis] and problem.output_padding[axis] >= limit:
+        if output_padding and output_padding >= max(stride, dilation):
             raise ProblemError(
-                f"output_padding must be smaller than stride or dilation ({limit}) in {name}, but got {problem.output_padding[axis]}."
+                f"output_padding must be smaller than stride or dilation ({max(stride, dilation)}) in {name}, but got {output_padding}."
             )
-        if problem.out_extents[axis] < 1:
+        if out_extents[axis] < 1:
             raise ProblemError(
-                f"the output must have at least 1 element in {name}, but it would have {problem.out_extents[axis]}: enlarge the input or the padding."
+                f"the output must have at least 1 element in {name}, but it would have {out_extents[axis]}: enlarge the input or the padding."
+            )
+        # The padded input, or the output of a transposed one before padding is taken off: nothing else on the axis is longer.
+        longest = (out_extents[axis] if transposed else extent) + 2 * padding
+        if longest > MOST_ON_AN_AXIS:
+            raise ProblemError(
+                f"{name} with padding must have at most {MOST_ON_AN_AXIS} positions, what kernels can count to, but would have {longest}: take smaller sizes."
             )

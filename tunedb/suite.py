@@ -5,26 +5,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunedb.errors import ProblemError, SuiteError
-from tunedb.problem import LAYOUTS, OPS, Problem, checked, rank
+from tunedb.errors import ProblemError, SuiteError, printable
+from tunedb.problem import LAYOUTS, Problem, checked, rank
+from tunedb.suites.fields import filled, mistakes
+from tunedb.suites.file_text import file_text
 from tunedb.suites.records import records
 
 __all__ = ["DEFAULT_DTYPES", "Entry", "load_suite", "problems", "shipped_suites"]
 
 SHOWN = 20  # errors of a file that are named; the rest is counted
-LONGEST_TEXT = 200
-MOST_CALLS = 10**9
+MOST_ERRORS = 1000  # of a file that are looked for: each may take as long as reading the file
 DEFAULT_DTYPES = ("float32", "float16")
-_VARIANT = ("dtype", "precision", "layout")
-_LISTS = {
-    "spatial_in": 1,
-    "kernel": 1,
-    "stride": 1,
-    "padding": 0,
-    "output_padding": 0,
-    "dilation": 1,
-}  # least value
-_COUNTS = {"n": 0, "c_in": 1, "c_out": 1, "groups": 1}
 
 
 class Entry(NamedTuple):
@@ -78,9 +69,6 @@ class Entry(NamedTuple):
         )  # fmt: skip
 
 
-_REQUIRED = tuple(name for name in Entry._fields if name != "line" and name not in Entry._field_defaults)
-
-
 def shipped_suites() -> tuple[str, ...]:
     """Return the names of the suites that come with tunedb."""
     names = (entry.name for entry in files("tunedb.suites").iterdir())
@@ -90,27 +78,31 @@ def shipped_suites() -> tuple[str, ...]:
 def load_suite(name_or_path: str | Path) -> list[Entry]:
     """Return the entries of a shipped suite, by name, or of a user's file.
 
+    The time is linear in the size of the file, which has a limit (`tunedb.suites.file_text.MOST_BYTES`).
     Raises SuiteError: where there is none, or with every error of the file, each with its line.
     """
     text, source = _text(name_or_path)
     errors: list[tuple[int, str]] = []
-    entries = [
-        entry for line, record in records(text, errors) if (entry := _entry(line, record, errors)) is not None
-    ]
-    first: dict[str, int] = {}
-    for entry in entries:
-        if entry.id in first:
-            errors.append(
-                (entry.line, f"id must be unique, but {entry.id!r} stands in line {first[entry.id]} already.")
-            )
-        first.setdefault(entry.id, entry.line)
+    entries: dict[str, Entry] = {}
+    for line, record in records(text):
+        if isinstance(record, str):
+            errors.append((line, record))
+        elif (entry := _entry(line, record, errors)) is not None:
+            first = entries.setdefault(entry.id, entry)
+            if first is not entry:
+                errors.append(
+                    (line, f"id must be unique, but {entry.id!r} stands in line {first.line} already.")
+                )
+        if len(errors) >= MOST_ERRORS:
+            break
     if errors:
         named = "".join(f"\n  line {line}: {what}" for line, what in sorted(errors)[:SHOWN])
-        more = f"\n  and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        least = "at least " if len(errors) >= MOST_ERRORS else ""
+        more = f"\n  and {least}{len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         raise SuiteError(
             f"a suite must be a JSON list of problems, but {source} has errors; mend these lines:{named}{more}"
         )
-    return entries
+    return list(entries.values())
 
 
 def problems(
@@ -140,69 +132,23 @@ def problems(
 
 
 def _text(name_or_path: str | Path) -> tuple[str, str]:
-    if str(name_or_path) in shipped_suites():
-        return files("tunedb.suites").joinpath(f"{name_or_path}.json").read_text(encoding="utf-8"), str(
-            name_or_path
-        )
-    path = Path(name_or_path)
-    known = ", ".join(shipped_suites())
-    if not path.is_file():
-        raise SuiteError(f"suite must be one of {known} or a JSON file, but got {str(name_or_path)!r}.")
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(
-            f"a suite must be a readable UTF-8 file, but reading {path} gives: {error}."
-        ) from error
+    known = shipped_suites()
+    if str(name_or_path) in known:
+        shipped = files("tunedb.suites").joinpath(f"{name_or_path}.json")
+        return shipped.read_text(encoding="utf-8"), str(name_or_path)
+    return file_text(name_or_path, ", ".join(known)), printable(str(name_or_path), 400)
 
 
 def _entry(line: int, record: Mapping[str, Any], errors: list[tuple[int, str]]) -> Entry | None:
-    wrong = list(_mistakes(record))
-    name = record.get("id")
-    named = f"{name}: " if isinstance(name, str) and name.isprintable() else ""
+    wrong = list(mistakes(record))
     entry = None
     if not wrong:
-        values: dict[str, Any] = {name: record[name] for name in Entry._fields if name in record}
-        lists = {name: tuple(values[name]) for name in (*_LISTS, "modules") if name in values}
-        entry = Entry(**{**values, **lists, "line": line})
+        entry = Entry(line=line, **filled(record))
         try:
             checked(entry.problem())
         except ProblemError as error:
             wrong.append(str(error))
+    name = record.get("id")
+    named = f"{printable(name, 80)}: " if isinstance(name, str) and name else ""
     errors.extend((line, f"{named}{what}") for what in wrong)
     return None if wrong else entry
-
-
-def _mistakes(record: Mapping[str, Any]) -> Iterable[str]:
-    missing = [field for field in _REQUIRED if field not in record]
-    if missing:
-        yield f"a record must have {', '.join(missing)}, but has only {', '.join(record) or 'nothing'}."[:500]
-        return
-    name, op = record["id"], record["op"]
-    if not isinstance(name, str) or not name or len(name) > LONGEST_TEXT or not name.isprintable():
-        yield f"id must be printable text of 1 to {LONGEST_TEXT} characters, but got {name!r:.80}."
-    if op not in OPS:
-        yield f"op must be one of {', '.join(OPS)}, but got {op!r:.80}."
-    for field, least in _COUNTS.items():
-        if type(record[field]) is not int or record[field] < least:
-            yield f"{field} must be an integer of at least {least}, but got {record[field]!r:.80}."
-    if type(record["bias"]) is not bool:
-        yield f"bias must be true or false, but got {record['bias']!r:.80}."
-    for field, least in _LISTS.items():
-        value = record[field]
-        sound = isinstance(value, list) and all(type(size) is int and size >= least for size in value)
-        if op in OPS and (not sound or len(value) != rank(op)):
-            yield f"{field} must be a list of {rank(op)} integers of at least {least}, but got {value!r:.80}."
-    variant = [name for name in _VARIANT if record.get(name) is not None]
-    if variant and len(variant) < len(_VARIANT):
-        yield f"a record must have all of {', '.join(_VARIANT)} or none, but has only {', '.join(variant)}."
-    for field in variant:
-        if not isinstance(record[field], str):
-            yield f"{field} must be text, but got {record[field]!r:.80}."
-    calls, modules = record.get("calls", 1), record.get("modules", [])
-    if type(calls) is not int or not 1 <= calls <= MOST_CALLS:
-        yield f"calls must be an integer of 1 to {MOST_CALLS}, but got {calls!r:.80}."
-    if not isinstance(modules, list) or not all(
-        isinstance(name, str) and name.isprintable() for name in modules
-    ):
-        yield f"modules must be a list of names in printable text, but got {modules!r:.80}."

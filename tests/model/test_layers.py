@@ -11,7 +11,8 @@ from torch import nn
 import tunedb
 from tunedb.model.layers import Layers
 from tunedb.problem import DTYPES, LAYOUTS, OPS, PRECISIONS, Problem, checked, is_transposed, rank
-from tunedb.suite import LONGEST_TEXT, MOST_CALLS, load_suite, problems
+from tunedb.suite import load_suite, problems
+from tunedb.suites.fields import LONGEST_TEXT, MOST_CALLS
 
 # Among names of any characters, lone surrogates too, are some that a suffix makes equal, and some that a cut does.
 NAMES = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(

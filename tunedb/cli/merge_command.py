@@ -38,7 +38,7 @@ def prune(db: Path | None) -> None:
     """
     from tunedb.errors import DatabaseError
     from tunedb.store.files import user_file
-    from tunedb.store.read import is_file
+    from tunedb.store.failures import is_file
     from tunedb.store.write import Store
 
     path = db or user_file()

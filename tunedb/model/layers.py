@@ -1,16 +1,17 @@
 """What a capture gives: the convolutions of a model as a suite, each in its own dtype, layout and precision."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 from tunedb.describe import counted, describe, table
-from tunedb.errors import SuiteError
+from tunedb.errors import SuiteError, printable
 from tunedb.problem import Problem
-from tunedb.suite import LONGEST_TEXT, Entry, load_suite
+from tunedb.suite import Entry, load_suite
+from tunedb.suites.fields import LONGEST_TEXT
+from tunedb.suites.replace_file import replace_file
 
 __all__ = ["Layers", "entry_of"]
 
@@ -40,7 +41,8 @@ class Layers:
         ids: set[str] = set()
         entries = []
         for problem, count in calls.items():
-            names = tuple(map(_printable, modules.get(problem, ())))
+            # A module's name may hold any character.
+            names = tuple(printable(name, None) for name in modules.get(problem, ()))
             name = (names[0] if names else problem.op)[: LONGEST_TEXT - 12] or problem.op
             unique = name
             while unique in ids:  # not the count alone: a module may itself be called "a#2"
@@ -61,22 +63,21 @@ class Layers:
         return sum(entry.calls for entry in self.entries)
 
     def save(self, path: str | Path) -> None:
-        """Write a captured suite, which `tunedb sweep --suite` and `Layers.load` read; an existing file is replaced whole.
+        """Write a captured suite, which `tunedb sweep --suite` and `Layers.load` read.
 
+        An existing file is replaced whole: a kill or a full disk loses nothing of it. A symbolic link is followed, and the file
+        that it names is replaced.
         Raises SuiteError: where nothing was captured, or where the file cannot be written.
         """
         if not self.entries:
             raise SuiteError(f"a suite must have at least one problem, but {self._nothing()}")
         lines = ",\n".join(json.dumps(_record(entry), ensure_ascii=False) for entry in self.entries)
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            beside.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-            beside.replace(target)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
+            replace_file(path, f"[\n{lines}\n]\n".encode())
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise SuiteError(
-                f"a suite must be written to a file in a folder that exists, but {target} gives: {error}."
+                f"a suite must be written to a file in a folder that exists, but {printable(str(path))} gives: {why}."
             ) from error
 
     @classmethod
@@ -122,11 +123,6 @@ def entry_of(problem: Problem, name: str, *, calls: int = 1, modules: tuple[str,
         problem.stride[lead:], problem.padding[lead:], problem.output_padding[lead:], problem.dilation[lead:], problem.groups,
         bool(problem.bias), problem.dtype, problem.precision, problem.layout, calls, modules,
     )  # fmt: skip
-
-
-def _printable(name: str) -> str:
-    """Return a module's name, which may hold any character, as text that a suite, a terminal and UTF-8 can hold."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def _record(entry: Entry) -> dict[str, object]:
