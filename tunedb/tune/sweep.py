@@ -17,6 +17,7 @@ from tunedb.tune.journal import sizes
 from tunedb.tune.progress import Progress
 from tunedb.tune.settings import Settings
 from tunedb.tune.state import SweepState
+from tunedb.tune.storage_url import explained
 from tunedb.tune.summary import Summary
 from tunedb.tune.workers import start
 
@@ -48,7 +49,7 @@ def sweep(
     began = time.monotonic()
     named = {problem: (labels or {}).get(problem) or _label(problem) for problem in dict.fromkeys(problems)}
     shown = progress or Progress()
-    with SweepState(named, settings, shown) as state:
+    with explained(settings.storage), SweepState(named, settings, shown) as state:
         workers = _Workers(state, settings, shown, began)
         with _stoppable(workers):
             try:
@@ -81,7 +82,7 @@ class _Worker:
         """Return how long the job under way has taken."""
         return time.monotonic() - self.began
 
-    def tell(self, message: messages.Job | messages.Kept | messages.End | None) -> None:
+    def tell(self, message: messages.Job | messages.Kept | messages.Drop | messages.End | None) -> None:
         with contextlib.suppress(OSError):  # it has died: the closed pipe says so when it is read
             self.child.conn.send(message)
 
@@ -140,6 +141,7 @@ class _Workers:
                         still_open.remove(worker)
         for worker in self._workers:
             worker.child.kill()
+        for worker in self._workers:
             for problem in worker.jobs:
                 self._state.hand_back(problem)
         self._workers.clear()
@@ -177,11 +179,14 @@ class _Workers:
                 )
             case messages.Baseline(_, aten_us):
                 self._progress.baseline(worker.slot, aten_us)
-            case messages.Ended(problem, tried):
+            case messages.Ended(problem, tried, seconds):
                 worker.deaths = 0
-                self._state.append(problem, tried)
+                kept = self._state.append(problem, tried, seconds)
                 worker.tell(messages.Kept())
-                self._progress.trial(worker.slot, self._state.labels[problem], tried)
+                if kept:
+                    self._progress.trial(worker.slot, self._state.labels[problem], tried)
+                else:
+                    worker.tell(messages.Drop(problem))
             case messages.Looked(problem, aten_us):
                 worker.jobs.remove(problem)
                 self._state.look(worker.slot, problem, aten_us, worker.seconds())
@@ -222,7 +227,9 @@ class _Workers:
         now = time.monotonic()
         if now - self._sent_heartbeat > _HEARTBEAT_S:
             self._sent_heartbeat = now
-            self._state.heartbeat([problem for worker in self._workers for problem in worker.jobs])
+            for worker in self._workers:
+                for problem in self._state.heartbeat(worker.jobs):
+                    worker.tell(messages.Drop(problem))
         if now - self._last_look > _LOOK_S:
             self._last_look = now
             self._state.look_elsewhere()
