@@ -33,6 +33,7 @@ class Settings(NamedTuple):
     deadline_s: float | None = None  # seconds after which the sweep stops as Ctrl-C does
     minutes: float | None = None  # search by gain, for so long: see schedule.py
     calls: Mapping[Problem, int] | None = None  # of one forward pass of a model, each 1 where it is not said
+    collect: bool = False  # search nothing: write the answers that the history has to the databases
     parts: Parts = _PARTS
     limits: Limits = _LIMITS
 

@@ -254,9 +254,12 @@ class SweepState:
         if aten_us is not None:
             self._aten_us[problem] = aten_us
             self._schedule.looked(problem, aten_us)
-        if state.name == "running" and not state.free(time.time()):
+        collect = (
+            self._settings.collect
+        )  # then an answer counts whoever goes on with it, and of however many trials
+        if state.name == "running" and not state.free(time.time()) and not collect:
             return
-        if past.result is not None and state.trials and self._schedule.counts(state.trials):
+        if past.result is not None and state.trials and (collect or self._schedule.counts(state.trials)):
             self._restore(problem, state.trials)
 
     def _restore(self, problem: Problem, trials: int) -> None:

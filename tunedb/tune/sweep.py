@@ -97,8 +97,8 @@ class _Workers:
         self._end = began + (math.inf if settings.minutes is None else 60 * settings.minutes)
         self._deaths: dict[Problem, int] = {}
         self._sent_heartbeat = self._last_look = time.monotonic()
-        self.ended = ""
-        slots = [] if state.settled else settings.slots
+        self.ended = "it only collects" if settings.collect and not state.settled else ""
+        slots = [] if state.settled or settings.collect else settings.slots
         self._workers = [
             _Worker(slot, messages.Setup(gpu, settings.workers or _compilers(len(slots), gpu), settings))
             for slot, gpu in enumerate(slots)
