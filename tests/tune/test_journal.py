@@ -61,7 +61,8 @@ def test_states_follow_a_problem(storage):
     """Waiting, running, then done with its result; done with fewer trials than are asked for is no answer."""
     past = History(storage).past("a", {})
     assert past.state.name == "waiting"
-    past.heartbeat(owner())
+    assert past.claim(owner(), 40)
+    past.heartbeat()
     assert (past.state.name, past.state.free(time.time())) == ("running", False)
     past.finish("done", trials=40, result={"record": 1})
     assert past.state.answers(40)
@@ -81,9 +82,9 @@ def test_a_dead_owner_of_this_host_is_known_at_once(storage):
         check=True,
     ).stdout.strip()
     past = History(storage).past("a", {})
-    past.heartbeat(dead)
+    assert past.claim(dead, 40)
     assert past.state.free(time.time())
-    past.heartbeat(owner())
+    assert past.claim(owner(), 40)
     assert not past.state.free(time.time())
     assert not State("running", "elsewhere:1:2", time.time()).free(time.time())
 

@@ -1,5 +1,4 @@
 import json
-import socket
 import time
 
 import landscape
@@ -11,7 +10,7 @@ from tunedb.record import Measurement, Tried
 from tunedb.store.read import Database
 from tunedb.store.rows import from_result, to_result
 from tunedb.store.write import Store
-from tunedb.tune.journal import History
+from tunedb.tune.journal import History, owner
 from tunedb.tune.messages import Finished
 from tunedb.tune.progress import Progress
 from tunedb.tune.settings import Settings
@@ -124,7 +123,7 @@ def test_a_failure_is_tried_again_by_the_next_sweep(tmp_path):
 def test_another_sweeps_problem_is_left_alone_until_it_ends(tmp_path):
     """What a live sweep works on is not taken; its answer is taken over when it is there."""
     with opened(tmp_path) as mine, opened(tmp_path) as theirs:
-        theirs._owner = "elsewhere:1:2"
+        theirs._claims._owner = "elsewhere:1:2"
         assert theirs.take().problem == LARGE
         assert mine.take().problem == SMALL
         assert mine.take() is None
@@ -186,7 +185,7 @@ def stage(state, final):
 def test_two_sweeps_by_gain_share_their_looks_and_stages(tmp_path):
     """What one has looked at or answered, the other takes over when it would do it itself."""
     with opened(tmp_path, minutes=1.0) as mine, opened(tmp_path, minutes=1.0) as theirs:
-        theirs._owner = "elsewhere:1:2"
+        theirs._claims._owner = "elsewhere:1:2"
         looks = {mine.take().problem, theirs.take().problem}
         assert looks == {SMALL, LARGE}
         mine.look(0, LARGE, 500.0, 0.1)
@@ -208,15 +207,15 @@ def test_a_stage_that_is_lost_leaves_the_answer_before_it(tmp_path):
         answered, _ = stage(state, final(LARGE, (CONFIG, 100.0, 0.1)))
         jobs = [state.take(), state.take()]
         assert {(job.problem == answered, job.trials) for job in jobs} == {(True, 40), (False, 12)}
-        past = state._entries[answered].past
+        past = state._claims.past(answered)
         state.heartbeat([answered])
         assert (past.state.name, past.state.trials) == ("running", 12)
         state.hand_back(answered)
         assert past.state.answers(12)
-        past.heartbeat(f"{socket.gethostname()}:1:dead", 12)
+        assert past.claim(f"{owner().partition(':')[0]}:1:dead", 40)
     with opened(tmp_path, minutes=1.0, trials=None) as state:
         assert state.summary(gpus=1, ended="").layers[answered].trials == 12
-        assert not state._entries[answered].past.state.answers(12)
+        assert not state._claims.past(answered).state.answers(12)
         assert state.take()[:2] == (answered, 40)
 
 
@@ -227,6 +226,6 @@ def test_a_search_called_in_counts_the_trials_it_made(tmp_path):
             state.look(0, state.take().problem, 500.0, 0.1)
         job = state.take()
         state.finish(0, final(job.problem, (CONFIG, 100.0, 0.1))._replace(trials=9, complete=False))
-        past = state._entries[job.problem].past
+        past = state._claims.past(job.problem)
         assert past.state.answers(9)
         assert not past.state.answers(10)

@@ -122,8 +122,8 @@ def _files(wrong: list[str], notes: list[str]) -> list[FileState]:
 
 def _file(path: Path, shipped: bool, wrong: list[str]) -> FileState:
     from tunedb.errors import DatabaseError
-    from tunedb.store.listing import count
     from tunedb.store.failures import is_file
+    from tunedb.store.listing import count
 
     writable = _writable(path)
     if not is_file(path):

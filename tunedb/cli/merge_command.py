@@ -37,8 +37,8 @@ def prune(db: Path | None) -> None:
     A record is stale if the code of its kernel has changed since it was tuned.
     """
     from tunedb.errors import DatabaseError
-    from tunedb.store.files import user_file
     from tunedb.store.failures import is_file
+    from tunedb.store.files import user_file
     from tunedb.store.write import Store
 
     path = db or user_file()

@@ -88,6 +88,11 @@ _LONGEST_START_S = 60.0
     metavar="FILE|URL",
     help="Search history: an Optuna journal file or a database URL. Sweeps that share one share the work. Default: a file beside the database.",
 )
+@click.option(
+    "--collect",
+    is_flag=True,
+    help="Search nothing: write the answers that the history has so far, of any sweep, to the database.",
+)
 @database_option("Database to write the results to. Default: your user database.")
 @click.option(
     "--triton-db",
@@ -101,7 +106,7 @@ _LONGEST_START_S = 60.0
 def sweep(
     op: str, suites: tuple[str, ...], only: tuple[str, ...], batch: int | None,
     dtypes: tuple[str, ...], layouts: tuple[str, ...], precision: str | None,
-    device: str | None, gpus: str, minutes: float | None, trials: int | None, deadline_s: float | None, storage: str | None, db: Path | None,
+    device: str | None, gpus: str, minutes: float | None, trials: int | None, deadline_s: float | None, storage: str | None, collect: bool, db: Path | None,
     triton_db: Path | None, as_data: bool, **shape: Any,
 ) -> None:  # fmt: skip
     """Search for the fastest kernel of every problem.
@@ -123,7 +128,7 @@ def sweep(
         add_suites(file, chosen.suites)
     settings = Settings(
         goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s,
-        minutes=minutes and max(0.001, minutes - _age_s() / 60), calls=chosen.calls,
+        minutes=minutes and max(0.001, minutes - _age_s() / 60), calls=chosen.calls, collect=collect,
     )  # fmt: skip
     sys.exit(_swept(chosen, settings, as_data=as_data))
 

@@ -16,6 +16,7 @@ from tunedb.tune.lookahead import Pace
 from tunedb.tune.messages import (
     Baseline,
     Began,
+    Drop,
     Dropped,
     End,
     Ended,
@@ -49,6 +50,8 @@ class _Tuning:
         self.ready: deque[tuple[Choice, Measurement]] = deque()
         self.dry = self.look  # the search had no further choice when it was last asked
         self.bug = ""
+        self.dropped = False  # another sweep has the problem
+        self.compile_s: dict[Choice, float] = {}  # what each choice took, until its trial ends
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
             self.search = Search(space, job.trials or job.ahead, past=job.past, hints=job.hints, spare=spare)
@@ -58,7 +61,7 @@ class _Tuning:
 
     def ask(self, limit: int) -> Choice | None:
         """Return the next choice to compile. One that depends on earlier results is given only while fewer than `limit` are in flight."""
-        if self.bug or (not self.search.seeded and self.search.pending >= limit):
+        if self.bug or self.dropped or (not self.search.seeded and self.search.pending >= limit):
             return None
         choice = self.search.ask()
         self.dry = self.look or choice is None
@@ -127,17 +130,18 @@ class _Driver:
         if tuning.look and not tuning.bug:
             self._conn.send(Looked(tuning.problem, aten_us))
             return
-        while not tuning.bug and not tuning.search.finished and not self._ending:
+        while not (tuning.bug or tuning.dropped or tuning.search.finished or self._ending):
             # No trial begins before all earlier ones are in the history: a sweep that is killed loses one at most.
             if tuning.ready and (self._runner is None or not self._unkept):
                 choice, compiled = tuning.ready.popleft()
-                self._tell(tuning, choice, self._outcome(tuning, choice, compiled))
+                began = time.monotonic() - tuning.compile_s.pop(choice, 0.0)
+                self._tell(tuning, choice, self._outcome(tuning, choice, compiled), began)
             else:
                 self._pump([], 60.0)
             self._fill()
         if tuning.bug:
             raise BenchError(tuning.bug)
-        if not tuning.search.finished and not tuning.has_news():
+        if tuning.dropped or (not tuning.search.finished and not tuning.has_news()):
             self._conn.send(Dropped(tuning.problem))
             return
         complete = tuning.search.finished
@@ -181,6 +185,8 @@ class _Driver:
                     raise SystemExit(0)
                 case Kept():
                     self._unkept -= 1
+                case Drop(problem):
+                    self._drop(problem)
                 case End():
                     self._ending = True
                     if self._ahead is not None:
@@ -190,6 +196,13 @@ class _Driver:
                     self._wanting = False
                     self._ahead = _Tuning(message, self._setup, self._kernels, self._spare(message))
 
+    def _drop(self, problem: Problem) -> None:
+        if self._current is not None and self._current.problem == problem:
+            self._current.dropped = self._current.dry = True
+        elif self._ahead is not None and self._ahead.problem == problem:
+            self._ahead = None
+            self._conn.send(Dropped(problem))
+
     def _spare(self, job: Job) -> int:
         return 0 if self._runner is None else min(_SPARE, 1 + max(0, job.trials - len(job.past)) // 4)
 
@@ -197,11 +210,13 @@ class _Driver:
         for tag, outcome in self._pool.collect():
             tuning: _Tuning
             tuning, choice, submitted = tag
-            self._pace.compiled(time.monotonic() - submitted)
+            seconds = time.monotonic() - submitted
+            self._pace.compiled(seconds)
             # Its problem has failed or ended meanwhile. A later job of the same problem has a search of its own, which knows
             # nothing of what was spare in this one.
             if tuning.bug or (tuning is not self._current and tuning is not self._ahead):
                 continue
+            tuning.compile_s[choice] = seconds
             if isinstance(outcome, Bug):
                 tuning.bug = outcome.traceback
             elif outcome.status == "ok":
@@ -227,11 +242,11 @@ class _Driver:
             tuning.bug = traceback.format_exc()
             return compiled._replace(status="invalid")
 
-    def _tell(self, tuning: _Tuning, choice: Choice, measurement: Measurement) -> None:
+    def _tell(self, tuning: _Tuning, choice: Choice, measurement: Measurement, began: float) -> None:
         tried = tuning.search.tell(choice, measurement)
         if tried is not None:
             self._unkept += 1
-            self._conn.send(Ended(tuning.problem, tried))
+            self._conn.send(Ended(tuning.problem, tried, time.monotonic() - began))
 
     def _fill(self) -> None:
         """Keep the compile pool busy: with the current problem first, then with choices of the next one that need no results."""

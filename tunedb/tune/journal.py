@@ -11,6 +11,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +24,16 @@ from tunedb.problem import Problem
 from tunedb.record import Measurement, Tried
 from tunedb.tune.file_lock import FileLock
 from tunedb.tune.journal_file import open_journal
+from tunedb.tune.ownership import Fence, TakenOver, fence_for
 from tunedb.tune.space import Space
+from tunedb.tune.storage_url import open_url, unusable
 
 __all__ = ["STALE_S", "History", "Past", "State", "study_name"]
 
 STALE_S = (
     60.0  # after so long without a sign of life from its owner, another process takes over a running problem
 )
-_SETTLE_S = (
-    0.2  # a database URL has no lock here: write a claim, wait, and read whether another one overwrote it
-)
-
+_METRIC = "time in us"
 _MEASURED = [field for field in Measurement._fields if field != "time_us"]
 
 
@@ -41,7 +41,7 @@ class State(NamedTuple):
     """The state of a problem: waiting, running, done, failed or timed out."""
 
     name: str = "waiting"
-    owner: str = ""  # host:process id:start time of the process
+    owner: str = ""  # host:process id:start time of the process; only where it is running
     since: float = 0.0  # seconds since the epoch: the last sign of life, or the end
     cause: str = ""
     trials: int = 0  # how many were asked for when it last had its answer
@@ -63,27 +63,22 @@ class History:
 
     def __init__(self, storage: str, stopped: Callable[[], bool] = lambda: False) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._claims = (
-            None if "://" in storage else FileLock(Path(f"{Path(storage).resolve()}.claims"), stopped)
-        )
+        lock = None if "://" in storage else FileLock(Path(f"{Path(storage).resolve()}.claims"), stopped)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("always", TunedbWarning)
-                self._storage = (
-                    open_journal(storage, stopped) if self._claims else optuna.storages.RDBStorage(storage)
-                )
+                self._storage = open_journal(storage, stopped) if lock else open_url(storage)
             self._ids = {study.study_name: study._study_id for study in self._storage.get_all_studies()}  # noqa: SLF001
         except StorageError:
             raise
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise StorageError(
-                f"the search history must be a journal file of Optuna or a database URL it can open, but {storage!r} gave {text}: name another with --storage."
-            ) from error
+        except Exception as error:  # noqa: BLE001 (of many libraries; it is named)
+            # A database's own words may hold the password, which masking takes out of the message only.
+            raise unusable(storage, error) from (None if "://" in storage else error)
+        self._fence = fence_for(self._storage, lock)
 
     def past(self, name: str, facts: Mapping[str, Any]) -> "Past":
-        """Return a problem's study. A new one gets `facts` as attributes."""
+        """Return a problem's study. A new one gets `facts` as attributes; they are the same from every sweep."""
         new = name not in self._ids
         study = optuna.create_study(
             study_name=name,
@@ -93,9 +88,12 @@ class History:
         )
         if new:
             self._ids[name] = study._study_id  # noqa: SLF001
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it is experimental
+                study.set_metric_names([_METRIC])
             for key, value in facts.items():
                 study.set_user_attr(key, value)
-        return Past(study, self._claims)
+        return Past(study, self._fence)
 
     def results(self, device: str, provenance: str) -> Iterator[dict[str, Any]]:
         """Yield the final results of all problems that are done for a device, also those of kernels that have changed."""
@@ -106,15 +104,20 @@ class History:
 
 
 class Past:
-    """One problem's study: its trials, its state and its result. Each trial is written in one step."""
+    """One problem's study: its trials, its state and its result. Each trial is written in one step.
 
-    def __init__(self, study: optuna.Study, claims: FileLock | None) -> None:
+    Whoever has claimed the problem may write until another one takes it over, and before a claim anyone may while nobody
+    works on it. Any other write raises TakenOver and changes nothing.
+    """
+
+    def __init__(self, study: optuna.Study, fence: Fence) -> None:
         self._study = study
-        self._claims = claims
+        self._fence = fence
+        self._owner = ""  # the name under which this process has claimed it
 
     @property
     def state(self) -> State:
-        return _state(self._study.user_attrs)
+        return _state(self._study.user_attrs.get("state", {}))
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -130,7 +133,8 @@ class Past:
 
     def look(self, aten_us: float) -> None:
         """Write what torch takes. It is no answer: the problem waits as before."""
-        self._study.set_user_attr("looked", aten_us)
+        with self._writing():
+            self._study.set_user_attr("looked", aten_us)
 
     def tried(self) -> list[Tried]:
         """Return the trials of all earlier sweeps, in the order in which they ended."""
@@ -144,8 +148,8 @@ class Past:
                 )
         return found
 
-    def append(self, tried: Tried, space: Space) -> None:
-        """Write a finished trial. Parameters are written as values and failures with their cause, for optuna-dashboard."""
+    def append(self, tried: Tried, space: Space, seconds: float = 0.0) -> None:
+        """Write a trial that has just ended and took so long. Values, causes and times are for optuna-dashboard."""
         measurement = tried.measurement
         fine = measurement.status == "ok"
         values = space.values(tried.choice)
@@ -159,51 +163,67 @@ class Past:
         attrs |= {
             field: value for field in _MEASURED if (value := getattr(measurement, field)) not in (None, "")
         }
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.COMPLETE if fine else TrialState.FAIL,
-                value=measurement.time_us if fine else None,
-                params=params,
-                distributions=distributions,
-                user_attrs=attrs,
-            )
+        trial = create_trial(
+            state=TrialState.COMPLETE if fine else TrialState.FAIL,
+            value=measurement.time_us if fine else None,
+            params=params,
+            distributions=distributions,
+            user_attrs=attrs,
         )
+        assert trial.datetime_complete is not None, "it has ended"
+        trial.datetime_start = trial.datetime_complete - timedelta(seconds=seconds)
+        with self._writing():
+            self._study.add_trial(trial)
 
     def claim(self, owner: str, trials: int) -> bool:
         """Take the problem, unless a living process works on it or it is done. Exactly one of several claimants gets it."""
-        with self._alone():
-            state = self.state
-            if state.answers(trials) or not state.free(time.time()):
-                return False
-            self.heartbeat(owner, state.trials)
-        if self._claims is None:
-            time.sleep(_SETTLE_S)
-        return self.state.owner == owner
+        before = self.state
+        if before.answers(trials) or not before.free(time.time()):
+            return False
+        try:
+            with self._fence.writing(self._study, lambda attrs: _state(attrs) == before):
+                self._set(State("running", owner, time.time(), trials=before.trials))
+        except TakenOver:  # a moment ago
+            return False
+        time.sleep(self._fence.settle_s)
+        self._owner = owner if self.state.owner == owner else ""
+        return bool(self._owner)
 
-    def heartbeat(self, owner: str, trials: int = 0) -> None:
+    def heartbeat(self, trials: int = 0) -> None:
         """Write that the owner is alive and works on a problem that has an answer of so many trials."""
-        self._set(State("running", owner, time.time(), trials=trials))
+        with self._writing():
+            self._set(State("running", self._owner, time.time(), trials=trials))
 
     def finish(
         self, name: str, *, cause: str = "", trials: int = 0, result: Mapping[str, Any] | None = None
     ) -> None:
         """Write how the problem ended. The state `waiting` gives it back to be searched."""
-        if result is not None:
-            self._study.set_user_attr("result", dict(result))
-        self._set(State(name, "", time.time(), cause, trials))
+        with self._writing():
+            if result is not None:
+                self._study.set_user_attr("result", dict(result))
+            self._set(State(name, "", time.time(), cause, trials))
+        self._owner = ""
+
+    def check(self) -> None:
+        """Raise TakenOver: where a write would do so now."""
+        if not self._may(self.state):
+            self._owner = ""
+            raise TakenOver
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._fence.writing(self._study, lambda attrs: self._may(_state(attrs))):
+                yield
+        except TakenOver:
+            self._owner = ""
+            raise
+
+    def _may(self, state: State) -> bool:
+        return state.owner == self._owner if self._owner else state.free(time.time())
 
     def _set(self, state: State) -> None:
         self._study.set_user_attr("state", state._asdict())
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._claims is not None:
-            self._claims.acquire()
-        try:
-            yield
-        finally:
-            if self._claims is not None:
-                self._claims.release()
 
 
 def study_name(space: Space, provenance: str, kernels: Any, predictor: str) -> str:
@@ -248,14 +268,23 @@ def sizes(problem: Problem) -> str:
 
 def owner() -> str:
     """Return a name for this process that no other process with the same storage has."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    return f"{_host()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _host() -> str:
+    """Return a name for what process ids count in. Hosts and containers may share a hostname: ids say nothing there."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").partition("-")[0]
+        return f"{socket.gethostname()}-{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _is_dead(name: str) -> bool:
     """Return whether an owner on this host has ended. Of an owner on another host this is unknown, so it is False."""
     host, _, rest = name.partition(":")
     pid, _, started = rest.partition(":")
-    return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
+    return host == _host() and pid.isdigit() and _started(int(pid)) != started
 
 
 def _started(pid: int) -> str:
@@ -268,6 +297,5 @@ def _started(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]  # a zombie or dead process does no work
 
 
-def _state(attrs: Mapping[str, Any]) -> State:
-    given = attrs.get("state", {})
+def _state(given: Mapping[str, Any]) -> State:
     return State(**{field: given[field] for field in State._fields if field in given})

@@ -13,6 +13,7 @@ from tunedb.tune.workers import Parts
 __all__ = [
     "Baseline",
     "Began",
+    "Drop",
     "Dropped",
     "End",
     "Ended",
@@ -61,7 +62,7 @@ class Job(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The coordinator has written an Ended to the history."""
+    """The coordinator has written an Ended to the history, or has lost its problem."""
 
 
 class End(NamedTuple):
@@ -70,6 +71,12 @@ class End(NamedTuple):
 
 class Want(NamedTuple):
     """The driver has room for one more job."""
+
+
+class Drop(NamedTuple):
+    """Another sweep has the problem: let go of it, and say Dropped."""
+
+    problem: Problem
 
 
 class Began(NamedTuple):
@@ -84,6 +91,7 @@ class Baseline(NamedTuple):
 class Ended(NamedTuple):
     problem: Problem
     tried: Tried
+    seconds: float = 0.0  # to compile and to time it
 
 
 class Looked(NamedTuple):
@@ -94,7 +102,7 @@ class Looked(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """The time was up before a job had anything to finish; its trials are kept."""
+    """The job ends without an answer, because the time was up or another sweep has the problem; its trials are kept."""
 
     problem: Problem
 

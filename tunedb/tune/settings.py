@@ -8,6 +8,7 @@ from tunedb.device import Device
 from tunedb.errors import DatabaseError
 from tunedb.problem import Problem
 from tunedb.tune.gpu_process import Limits
+from tunedb.tune.storage_url import shown
 from tunedb.tune.workers import Parts
 
 __all__ = ["TRIALS", "Settings"]
@@ -24,7 +25,7 @@ class Settings(NamedTuple):
     device: Device
     provenance: str  # "measured": one driver process for each of `gpus`; "predicted": one driver and no GPU
     trials: int | None  # a problem, in all; None: TRIALS, or, by gain, as many as pay
-    storage: str  # search history: a journal file, or an RDB URL if it contains "://"
+    storage: str  # search history: a journal file, or a URL if it contains "://"
     db: Path  # database of the answers
     gpus: tuple[int, ...] = (0,)  # CUDA indices
     triton_db: Path | None = None  # second database, for the best answers that are not torch's own kernel
@@ -32,8 +33,13 @@ class Settings(NamedTuple):
     deadline_s: float | None = None  # seconds after which the sweep stops as Ctrl-C does
     minutes: float | None = None  # search by gain, for so long: see schedule.py
     calls: Mapping[Problem, int] | None = None  # of one forward pass of a model, each 1 where it is not said
+    collect: bool = False  # search nothing: write the answers that the history has to the databases
     parts: Parts = _PARTS
     limits: Limits = _LIMITS
+
+    def __repr__(self) -> str:
+        """Return what may be printed: without the passwords of the storage."""
+        return f"Settings(device={self.device.slug!r}, provenance={self.provenance!r}, storage={shown(self.storage)!r}, db={str(self.db)!r})"
 
     @property
     def slots(self) -> list[int | None]:

@@ -1,31 +1,29 @@
 """The state of a sweep: which problems wait, run or are done. The one writer of its history and databases."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from tunedb.device import floor_us
 from tunedb.problem import Problem
 from tunedb.record import Choice, Tried
 from tunedb.store.rows import RowError, from_result, to_result
 from tunedb.tune.answers import Answers
-from tunedb.tune.journal import History, Past, State, owner, study_name
+from tunedb.tune.claims import Claims
+from tunedb.tune.journal import STALE_S, History, State, owner, study_name
 from tunedb.tune.messages import Finished, Job
+from tunedb.tune.ownership import TakenOver
 from tunedb.tune.progress import Progress
 from tunedb.tune.schedule import STAGES, schedule_for
 from tunedb.tune.settings import Settings
-from tunedb.tune.space import Space, searched
+from tunedb.tune.space import searched
 from tunedb.tune.summary import Layer, Summary
 from tunedb.tune.workers import resolve
 
 __all__ = ["SweepState"]
-
-
-class _Entry(NamedTuple):
-    space: Space
-    past: Past
 
 
 class SweepState:
@@ -44,13 +42,11 @@ class SweepState:
         self._kernels = resolve(settings.parts.kernels)
         self._began = time.monotonic()
         self._since = time.time()
-        self._owner = owner()
         self._history = History(settings.storage, stopped)
         self._answers = Answers(settings, self._kernels)
         self._schedule = schedule_for(labels, settings)
-        self._entries: dict[Problem, _Entry] = {}
+        self._claims = Claims(owner(), self._lost)
         self._states = dict.fromkeys(labels, "waiting")
-        self._claimed: dict[Problem, tuple[State, int]] = {}  # what it was before, and the trials asked for
         self._recommended: dict[Problem, list[Choice]] = {}
         self._trials: Counter[Problem] = Counter()  # of each answer, in all
         self._aten_us: dict[Problem, float | None] = {}  # of those that were looked at
@@ -65,21 +61,20 @@ class SweepState:
         if unusable:
             self._progress.note(f"Some results of earlier sweeps give no hints: {unusable}")
         settings = self._settings
+        # No state among them: a sweep that begins must not undo another one's claim.
         facts = {"device": settings.device.slug, "provenance": settings.provenance}
         for problem, label in self.labels.items():
             space = searched(
                 problem, settings.device, self._kernels, measured=settings.provenance != "predicted"
             )
             name = study_name(space, settings.provenance, self._kernels, settings.parts.predictor)
-            past = self._history.past(
-                name, {**facts, "label": label, "problem": problem._asdict(), "state": {"name": "waiting"}}
-            )
-            self._entries[problem] = _Entry(space, past)
+            past = self._history.past(name, {**facts, "label": label, "problem": problem._asdict()})
+            self._claims.add(problem, space, past)
         self._progress.begin(len(self.labels), 0, None if settings.minutes else settings.trials_each)
         for problem in self.labels:
             if settings.minutes is not None:
                 self._ask_databases(problem)
-            self._recall(problem, self._entries[problem].past.state)
+            self._recall(problem, self._claims.past(problem).state)
         self._judge()
         return self
 
@@ -101,18 +96,17 @@ class SweepState:
         """Claim what is worth most and nobody else works on; None where there is nothing at present."""
         while task := self._schedule.next(self._waiting()):
             problem, trials = task
-            past = self._entries[problem].past
+            past = self._claims.past(problem)
             state = past.state
             if state.answers(trials) or (not trials and past.looked is not None):
                 self._recall(problem, state)  # another sweep was faster
                 self._judge()
             elif state.name in ("failed", "timed out") and state.since > self._since:
                 self._failed(None, problem, state.name, state.cause)  # it failed elsewhere a moment ago
-            elif not past.claim(self._owner, trials):
+            elif not self._claims.claim(problem, state, trials):
                 self._states[problem] = "running"  # elsewhere
             else:
                 self._states[problem] = "running"
-                self._claimed[problem] = state, trials
                 tried = past.tried()
                 self._ended[problem] = len(tried)
                 hints = [*self._recommended.get(problem, ()), *self._answers.hints(problem)]
@@ -121,28 +115,28 @@ class SweepState:
 
     def asked(self, problem: Problem) -> int:
         """Return how many trials in all a problem under way was claimed for; 0 for a look."""
-        return self._claimed[problem][1]
+        return self._claims.asked(problem)
 
     def open_us(self, problem: Problem) -> float | None:
         """Return what a problem can still win in a forward pass, in microseconds, where the sweep goes by gain."""
         return self._schedule.open_us(problem)
 
-    def append(self, problem: Problem, tried: Tried) -> None:
-        """Write a finished trial to the history."""
-        entry = self._entries[problem]
-        entry.past.append(tried, entry.space)
+    def append(self, problem: Problem, tried: Tried, seconds: float = 0.0) -> bool:
+        """Write a trial that has just ended and took so long. Returns False where another sweep has the problem."""
+        if not self._claims.append(problem, tried, seconds):
+            return False
         self._ended[problem] += 1
         self._count += 1
         if tried.measurement.status != "ok":
             self._failures[tried.measurement.status] += 1
+        return True
 
     def look(self, slot: int, problem: Problem, aten_us: float | None, seconds: float | None = None) -> None:
         """Write what torch takes: the problem goes on waiting, or is left."""
-        past = self._entries[problem].past
-        if aten_us is not None:
-            past.look(aten_us)
+        if not self._claims.look(problem, aten_us):
+            return
+        self._states[problem] = "waiting"
         self._aten_us[problem] = aten_us
-        self._hand_back(problem)
         self._schedule.looked(problem, aten_us, seconds)
         self._progress.looked(slot, self.labels[problem], aten_us)
         self._judge()
@@ -150,6 +144,9 @@ class SweepState:
     def finish(self, slot: int, final: Finished, seconds: float | None = None) -> None:
         """Choose the winner and write its record to the databases, then to the history."""
         problem = final.problem
+        if not self._claims.check(problem):
+            self.hand_back(problem)
+            return
         found = self._answers.record(final)
         if found is None:
             self.fail(
@@ -164,10 +161,10 @@ class SweepState:
             self._progress.note(
                 f"{self.labels[problem]}: {name} keeps its better record; the {record.provenance} one is in the history."
             )
-        before, asked = self._claimed.pop(problem)
-        trials = asked if final.complete else final.trials
-        self._entries[problem].past.finish("done", trials=trials, result=to_result(record, top))
-        new = final.trials - min(before.trials, final.trials)
+        trials = self._claims.asked(problem) if final.complete else final.trials
+        new = final.trials - min(self._claims.had(problem), final.trials)
+        if not self._claims.finish(problem, "done", trials=trials, result=to_result(record, top)):
+            return
         self._trials[problem] = trials
         self._states[problem] = "waiting"
         self._schedule.answered(problem, record, trials, new, seconds)
@@ -176,35 +173,32 @@ class SweepState:
 
     def fail(self, slot: int | None, problem: Problem, state: str, cause: str, bug: str = "") -> None:
         """Write that a problem has no answer, and why; a traceback is kept whole."""
-        self._claimed.pop(problem, None)
-        self._entries[problem].past.finish(state, cause=bug or cause)
-        self._failed(slot, problem, state, cause, bug)
-        self._judge()
+        if self._claims.finish(problem, state, cause=bug or cause):
+            self._failed(slot, problem, state, cause, bug)
+            self._judge()
 
     def hand_back(self, problem: Problem) -> None:
         """Let a problem wait again: its driver was lost, or the sweep ends."""
-        self._hand_back(problem)
-        self._judge()
+        if self._claims.hand_back(problem):
+            self._states[problem] = "waiting"
+            self._judge()
 
     def give_up(self, cause: str) -> None:
         """Fail all that waits."""
         for problem in self._waiting():
             self._failed(None, problem, "failed", cause)
 
-    def heartbeat(self, problems: Iterable[Problem]) -> None:
-        """Show other sweeps that these problems are being worked on."""
-        for problem in problems:
-            self._entries[problem].past.heartbeat(self._owner, self._claimed[problem][0].trials)
+    def heartbeat(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Show other sweeps that these problems are being worked on. Returns those that another sweep has taken over."""
+        return self._claims.heartbeat(problems)
 
     def look_elsewhere(self) -> None:
         """See what became of problems that another sweep has; those of a dead one wait again."""
         now = time.time()
         for problem, state in list(self._states.items()):
-            if state != "running":
+            if state != "running" or self._claims.holds(problem):
                 continue
-            theirs = self._entries[problem].past.state
-            if theirs.owner == self._owner:
-                continue
+            theirs = self._claims.past(problem).state
             if theirs.name in ("failed", "timed out"):
                 self._failed(None, problem, theirs.name, theirs.cause)
             elif theirs.free(now):
@@ -256,26 +250,30 @@ class SweepState:
 
     def _recall(self, problem: Problem, state: State) -> None:
         """Take over what the history knows of a problem that nobody works on, if it says something here."""
-        past = self._entries[problem].past
+        past = self._claims.past(problem)
         aten_us = past.looked
         if aten_us is not None:
             self._aten_us[problem] = aten_us
             self._schedule.looked(problem, aten_us)
-        if state.name == "running" and not state.free(time.time()):
+        collect = (
+            self._settings.collect
+        )  # then an answer counts whoever goes on with it, and of however many trials
+        if state.name == "running" and not state.free(time.time()) and not collect:
             return
-        if past.result is not None and state.trials and self._schedule.counts(state.trials):
+        if past.result is not None and state.trials and (collect or self._schedule.counts(state.trials)):
             self._restore(problem, state.trials)
 
     def _restore(self, problem: Problem, trials: int) -> None:
         """Take an answer from the history, and give it to the databases that lack it."""
-        past = self._entries[problem].past
+        past = self._claims.past(problem)
         result = past.result
         assert result is not None, "an answer has a result"
         try:
             record, top = from_result(result)
         except RowError as error:
             self._progress.note(f"{self.labels[problem]}: it is searched again, because {error}")
-            past.finish("waiting")
+            with contextlib.suppress(TakenOver):  # another sweep has begun to
+                past.finish("waiting")
             return
         self._answers.restore(record, top)
         self._trials[problem] = trials
@@ -283,11 +281,10 @@ class SweepState:
         done = self._schedule.verdict(problem).state != "waiting"
         self._progress.finished(None, self.labels[problem], record, done)
 
-    def _hand_back(self, problem: Problem) -> None:
-        before, _ = self._claimed.pop(problem)
-        kept = "done" if before.trials else "waiting"
-        self._entries[problem].past.finish(kept, trials=before.trials)
-        self._states[problem] = "waiting"
+    def _lost(self, problem: Problem) -> None:
+        self._progress.note(
+            f"{self.labels[problem]}: another sweep has taken it over, because this one gave no sign of life for {STALE_S:.0f} s."
+        )
 
     def _failed(self, slot: int | None, problem: Problem, state: str, cause: str, bug: str = "") -> None:
         self._states[problem] = state

@@ -19,6 +19,7 @@ from tunedb.tune.journal import sizes
 from tunedb.tune.progress import Progress
 from tunedb.tune.settings import Settings
 from tunedb.tune.state import SweepState
+from tunedb.tune.storage_url import explained
 from tunedb.tune.summary import Summary
 from tunedb.tune.workers import start
 
@@ -52,7 +53,7 @@ def sweep(
     shown = progress or Progress()
     shown.open(settings)
     stop = _Stop(began + (math.inf if settings.deadline_s is None else settings.deadline_s))
-    with SweepState(named, settings, shown, stop.reached) as state:
+    with explained(settings.storage), SweepState(named, settings, shown, stop.reached) as state:
         workers = _Workers(state, settings, shown, began, stop)
         with _stoppable(stop):
             try:
@@ -103,7 +104,7 @@ class _Worker:
         """Return how long the job under way has taken."""
         return time.monotonic() - self.began
 
-    def tell(self, message: messages.Job | messages.Kept | messages.End | None) -> None:
+    def tell(self, message: messages.Job | messages.Kept | messages.Drop | messages.End | None) -> None:
         with contextlib.suppress(OSError):  # it has died: the closed pipe says so when it is read
             self.child.conn.send(message)
 
@@ -120,8 +121,8 @@ class _Workers:
         self._end = began + (math.inf if settings.minutes is None else 60 * settings.minutes)
         self._deaths: dict[Problem, int] = {}
         self._sent_heartbeat = self._last_look = time.monotonic()
-        self.ended = ""
-        slots = [] if state.settled else settings.slots
+        self.ended = "it only collects" if settings.collect and not state.settled else ""
+        slots = [] if state.settled or settings.collect else settings.slots
         self._workers = [
             _Worker(slot, messages.Setup(gpu, settings.workers or _compilers(len(slots), gpu), settings))
             for slot, gpu in enumerate(slots)
@@ -212,11 +213,14 @@ class _Workers:
                 )
             case messages.Baseline(_, aten_us):
                 self._progress.baseline(worker.slot, aten_us)
-            case messages.Ended(problem, tried):
+            case messages.Ended(problem, tried, seconds):
                 worker.deaths = 0
-                self._state.append(problem, tried)
+                kept = self._state.append(problem, tried, seconds)
                 worker.tell(messages.Kept())
-                self._progress.trial(worker.slot, self._state.labels[problem], tried)
+                if kept:
+                    self._progress.trial(worker.slot, self._state.labels[problem], tried)
+                else:
+                    worker.tell(messages.Drop(problem))
             case messages.Looked(problem, aten_us):
                 worker.jobs.remove(problem)
                 self._state.look(worker.slot, problem, aten_us, worker.seconds())
@@ -257,7 +261,9 @@ class _Workers:
         now = time.monotonic()
         if now - self._sent_heartbeat > _HEARTBEAT_S:
             self._sent_heartbeat = now
-            self._state.heartbeat([problem for worker in self._workers for problem in worker.jobs])
+            for worker in self._workers:
+                for problem in self._state.heartbeat(worker.jobs):
+                    worker.tell(messages.Drop(problem))
         if now - self._last_look > _LOOK_S:
             self._last_look = now
             self._state.look_elsewhere()
