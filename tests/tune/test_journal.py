@@ -13,7 +13,8 @@ from tunedb.device import by_slug
 from tunedb.errors import StorageError, TunedbWarning
 from tunedb.record import Measurement, Tried
 from tunedb.store.rows import RowError, from_result, to_result
-from tunedb.tune.journal import STALE_S, History, State, owner, sizes, study_name
+from tunedb.tune.journal import STALE_S, History, State, sizes, study_name
+from tunedb.tune.owner import owner
 from tunedb.tune.space import Space
 
 SPACE = Space(landscape.problem("conv2d"), by_slug("h200"), landscape.KERNELS)
@@ -76,7 +77,7 @@ def test_states_follow_a_problem(storage):
 def test_a_dead_owner_of_this_host_is_known_at_once(storage):
     """The claim of a process that is gone is free although it is fresh."""
     dead = subprocess.run(
-        [sys.executable, "-c", "from tunedb.tune.journal import owner; print(owner())"],
+        [sys.executable, "-c", "from tunedb.tune.owner import owner; print(owner())"],
         capture_output=True,
         text=True,
         check=True,

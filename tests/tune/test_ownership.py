@@ -9,7 +9,8 @@ import pytest
 from tunedb.device import by_slug
 from tunedb.record import Measurement, Tried
 from tunedb.tune import journal
-from tunedb.tune.journal import STALE_S, History, State, owner
+from tunedb.tune.journal import STALE_S, History, State
+from tunedb.tune.owner import owner
 from tunedb.tune.ownership import TakenOver
 from tunedb.tune.space import Space
 

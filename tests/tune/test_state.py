@@ -10,8 +10,9 @@ from tunedb.record import Measurement, Tried
 from tunedb.store.read import Database
 from tunedb.store.rows import from_result, to_result
 from tunedb.store.write import Store
-from tunedb.tune.journal import History, owner
+from tunedb.tune.journal import History
 from tunedb.tune.messages import Finished
+from tunedb.tune.owner import owner
 from tunedb.tune.progress import Progress
 from tunedb.tune.settings import Settings
 from tunedb.tune.state import SweepState

@@ -170,7 +170,7 @@ def test_a_dying_driver_is_replaced(run, monkeypatch):
 
 
 def children_of(pid):
-    """Driver processes of a sweep: the direct children that run Python's spawn."""
+    """Driver processes of a sweep: its direct children."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -178,7 +178,7 @@ def children_of(pid):
             command = (path.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == pid and b"tunedb.tune.workers" in command:
+        if int(fields[1]) == pid and b"child_start" in command:
             found.append(int(path.parent.name))
     return found
 

@@ -1,7 +1,6 @@
 """What a sweep says before it begins and after it has ended: for which GPU, whether times are measured, and where they go."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +8,10 @@ from tunedb.describe import counted
 from tunedb.store.files import user_files
 from tunedb.tune.selection import gpus_here
 from tunedb.tune.settings import Settings
+from tunedb.tune.storage_url import shown
 from tunedb.tune.summary import STOPS, Summary
 
 __all__ = ["closing", "count_line", "opening"]
-
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*:)[^@]*@")
 
 
 def opening(settings: Settings) -> list[str]:
@@ -22,11 +20,10 @@ def opening(settings: Settings) -> list[str]:
     files = f"database: {settings.db}"
     if settings.triton_db is not None:
         files += f"; best Triton results: {settings.triton_db}"
-    history = _PASSWORD.sub(r"\1***@", settings.storage)  # of a database URL
     return [
         f"device: {device.slug} ({device.name}), {_provenance(settings)}",
         files,
-        f"search history: {history}",
+        f"search history: {shown(settings.storage)}",
     ]
 
 

@@ -6,8 +6,6 @@ A history may be older or newer than this code: a field that is missing has its 
 import contextlib
 import hashlib
 import importlib.util
-import os
-import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +22,7 @@ from tunedb.problem import Problem
 from tunedb.record import Measurement, Tried
 from tunedb.tune.file_lock import FileLock
 from tunedb.tune.journal_file import open_journal
+from tunedb.tune.owner import is_dead
 from tunedb.tune.ownership import Fence, TakenOver, fence_for
 from tunedb.tune.space import Space
 from tunedb.tune.storage_url import open_url, unusable
@@ -52,7 +51,7 @@ class State(NamedTuple):
 
     def free(self, now: float) -> bool:
         """Whether no living process works on it."""
-        return self.name != "running" or now - self.since > STALE_S or _is_dead(self.owner)
+        return self.name != "running" or now - self.since > STALE_S or is_dead(self.owner)
 
 
 class History:
@@ -264,37 +263,6 @@ def sizes(problem: Problem) -> str:
         if any(value != usual for value in values[first:]):
             text += f"-{letter}{spread(values)}"
     return text + (f"-g{problem.groups}" if problem.groups > 1 else "") + ("-bias" if problem.bias else "")
-
-
-def owner() -> str:
-    """Return a name for this process that no other process with the same storage has."""
-    return f"{_host()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _host() -> str:
-    """Return a name for what process ids count in. Hosts and containers may share a hostname: ids say nothing there."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").partition("-")[0]
-        return f"{socket.gethostname()}-{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _is_dead(name: str) -> bool:
-    """Return whether an owner on this host has ended. Of an owner on another host this is unknown, so it is False."""
-    host, _, rest = name.partition(":")
-    pid, _, started = rest.partition(":")
-    return host == _host() and pid.isdigit() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in ticks since boot: it tells a process from a later one with the same id."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]  # a zombie or dead process does no work
 
 
 def _state(given: Mapping[str, Any]) -> State:

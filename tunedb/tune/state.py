@@ -13,8 +13,9 @@ from tunedb.record import Choice, Tried
 from tunedb.store.rows import RowError, from_result, to_result
 from tunedb.tune.answers import Answers
 from tunedb.tune.claims import Claims
-from tunedb.tune.journal import STALE_S, History, State, owner, study_name
+from tunedb.tune.journal import STALE_S, History, State, study_name
 from tunedb.tune.messages import Finished, Job
+from tunedb.tune.owner import owner
 from tunedb.tune.ownership import TakenOver
 from tunedb.tune.progress import Progress
 from tunedb.tune.schedule import STAGES, schedule_for
