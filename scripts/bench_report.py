@@ -1,6 +1,6 @@
-"""Write what bench_kernels found again: its page, its plot, and the table in the README.
+"""Write what bench_kernels found again: its page, its plot, and the table in docs/benchmarks.md.
 
-    python scripts/bench_report.py benchmarks/h200/kernels.json --out benchmarks/h200/kernels.md --readme README.md
+    python scripts/bench_report.py benchmarks/h200/kernels.json --out benchmarks/h200/kernels.md --readme docs/benchmarks.md
 
 Needs the results of a run and no GPU. The last line of stdout is one JSON object.
 """

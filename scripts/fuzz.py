@@ -10,17 +10,21 @@ import argparse
 import contextlib
 import importlib
 import json
+import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-TARGETS = ("databases",)
-HANG_SECONDS = 60  # after which a trial counts as hanging
+from fuzz.trial import Trial
+
+TARGETS = ("databases", "suites", "command_lines", "kills")
+HANG_SECONDS = 180  # after which a trial counts as hanging
 
 
 def main() -> int:
@@ -30,7 +34,11 @@ def main() -> int:
     signal.signal(signal.SIGALRM, _hangs)
     failed, figures, kinds, begun = [], {}, Counter(), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        trial = target.prepare(Path(name))
+        trial = (
+            target.prepare(Path(name))
+            if hasattr(target, "prepare")
+            else _plain(given.target, target.run, Path(name))
+        )
         number = 0
         while number < given.trials and (number == 0 or time.monotonic() - begun < given.seconds):
             seed = given.seed + number
@@ -53,6 +61,18 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _plain(name: str, run: Callable[[random.Random, Path], str], folder: Path) -> Callable[[int], Trial]:
+    """Return the trial of a target that only says what failed; the files of each are in a folder of its own."""
+
+    def trial(seed: int) -> Trial:
+        own = folder / "trial"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
+        return Trial(run(random.Random(seed), own), own, {}, name)
+
+    return trial
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=TARGETS)
@@ -65,7 +85,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _keep(found, folder: Path) -> None:  # noqa: ANN001 (a Trial, whose module is imported with its target)
+def _keep(found: Trial, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):

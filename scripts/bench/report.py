@@ -1,7 +1,6 @@
-"""What bench_kernels found, as a page, as the table in the README and as a summary."""
+"""What bench_kernels found, as a page, as the table in docs/benchmarks.md and as a summary."""
 
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -168,10 +167,10 @@ def _problem_table(rows: Sequence[Row]) -> str:
     return table(heads, lines)
 
 
-def readme_block(results: Results, link: str) -> str:
-    """Return what stands between the README's marks; `link` is the page with every problem."""
+def readme_block(results: Results, page: str) -> str:
+    """Return what stands between the marks of docs/benchmarks.md; `page` has every problem, and is not on the site."""
     return "\n".join([
-        f"{results.suite}: {results.heading} (`{results.command}`); every problem in [{link}]({link}).", "", summary_table(results),
+        f"{results.suite}: {results.heading} (`{results.command}`); every problem in `{page}`.", "", summary_table(results),
     ])  # fmt: skip
 
 
@@ -185,8 +184,7 @@ def rewrite(readme: Path, results: Results, source: Path) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         sys.exit(f"{readme} must have the marks {BEGIN} and {END}, between which the table goes: add them.")
-    link = os.path.relpath(source.with_suffix(".md").absolute(), readme.absolute().parent)
-    block = readme_block(results, Path(link).as_posix())
+    block = readme_block(results, source.with_suffix(".md").as_posix())
     readme.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}", encoding="utf-8")
 
 

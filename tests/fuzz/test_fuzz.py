@@ -60,3 +60,8 @@ def test_random_suites_are_of_both_kinds(scripts_once):
         except ValueError:
             broken += 1
     assert 5 < broken < 95
+
+
+def test_a_killed_sweep_loses_nothing(scripts_once, tmp_path):
+    """A sweep that is killed at random moments ends with every trial once, and takes its children along."""
+    assert not scripts_once("fuzz.kills").run(random.Random(5), tmp_path)

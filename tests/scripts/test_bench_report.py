@@ -171,7 +171,7 @@ def test_an_empty_run_has_a_page_and_a_plot(report, plot, results):
     assert "None." in report.page(empty, None)
 
 
-def test_the_readme_is_rewritten_between_its_marks(report, results, tmp_path):
+def test_a_page_is_rewritten_between_its_marks(report, results, tmp_path):
     """Only what stands between the marks changes, and a second time changes nothing."""
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
@@ -180,13 +180,13 @@ def test_the_readme_is_rewritten_between_its_marks(report, results, tmp_path):
     assert text.startswith(f"before\n\n{report.BEGIN}\n")
     assert text.endswith(f"\n{report.END}\n\nafter\n")
     assert "old" not in text
-    assert "](benchmarks/kernels.md)" in text
+    assert f"`{(tmp_path / 'benchmarks' / 'kernels.md').as_posix()}`" in text
     assert report.summary_table(results) in text
     report.rewrite(readme, results, tmp_path / "benchmarks" / "kernels.json")
     assert readme.read_text() == text
 
 
-def test_a_readme_without_marks_is_left_alone(report, results, tmp_path):
+def test_a_page_without_marks_is_left_alone(report, results, tmp_path):
     """A file without both marks is refused with what to add."""
     readme = tmp_path / "README.md"
     readme.write_text(f"text {report.BEGIN}")
@@ -207,13 +207,12 @@ def test_pages_can_be_written_again_from_the_results(scripts, report, results, t
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="no results are committed")
-def test_the_readme_says_what_the_results_say(report, plot):
-    """The README's block, the page and the plot are what the committed results give."""
+def test_the_docs_say_what_the_results_say(report, plot):
+    """The block of docs/benchmarks.md, the page and the plot are what the committed results give."""
     results = report.Results.read(COMMITTED)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     block = text.partition(report.BEGIN)[2].partition(report.END)[0]
-    link = "benchmarks/h200/kernels.md"
-    assert block == f"\n{report.readme_block(results, link)}\n"
+    assert block == f"\n{report.readme_block(results, 'benchmarks/h200/kernels.md')}\n"
     assert COMMITTED.with_suffix(".md").read_text(encoding="utf-8") == report.page(results, "kernels.svg")
     assert COMMITTED.with_suffix(".svg").read_text(encoding="utf-8") == plot(results)
 
