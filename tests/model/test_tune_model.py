@@ -103,6 +103,8 @@ def test_the_command(own_database, tmp_path, monkeypatch):
     ("factory", "said"),
     [
         ("made_models", "must be named MODULE:FACTORY"),
+        ("..:x", "must be named MODULE:FACTORY"),
+        (".made_models:x", "must be named MODULE:FACTORY"),
         ("made_models:none", "must have the function none"),
         ("no_such_module:make", "there is no no_such_module"),
         ("made_models:wrong", "must return a model and its inputs"),

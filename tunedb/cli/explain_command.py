@@ -78,7 +78,7 @@ def _layers(name: str | None, suite: str | None, db: Path | None) -> "list[Entry
 
     Raises SuiteError: where there is none.
     """
-    from tunedb.errors import SuiteError
+    from tunedb.errors import SuiteError, printable, quoted
     from tunedb.store.files import databases
     from tunedb.store.listing import find
     from tunedb.suite import load_suite, shipped_suites
@@ -86,7 +86,7 @@ def _layers(name: str | None, suite: str | None, db: Path | None) -> "list[Entry
     named = [suite] if suite else shipped_suites()
     found = [entry for one in named for entry in load_suite(one) if name in {None, entry.id}]
     if not found and suite:
-        raise SuiteError(f"an id must stand in the suite {suite}, but got {name!r}.")
+        raise SuiteError(f"an id must stand in the suite {printable(str(suite))}, but got {quoted(name)}.")
     if not found:
         found = [
             _entry(str(name), problem) for problem in find(str(name), [*([db] if db else []), *databases()])

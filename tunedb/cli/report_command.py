@@ -63,7 +63,7 @@ def report(
     else:
         found = _of_databases(db, device)
     if html is not None:
-        _write(found, html)
+        write_page(found, html)
     _say(found, html, as_data=as_data)
 
 
@@ -105,12 +105,14 @@ def _of_databases(db: Path | None, slug: str | None) -> "DatabaseReport":
     return found
 
 
-def _write(found: "Report | DatabaseReport", path: Path) -> None:
+def write_page(found: "Report | DatabaseReport", path: Path) -> None:
+    """Write a report as a page, whole or not at all. Raises click.BadParameter: where that fails."""
     from tunedb.model.report_page import page
+    from tunedb.suites.replace_file import replace_file
 
-    text = page(found)
+    data = page(found).encode()
     try:
-        path.write_text(text, encoding="utf-8")
+        replace_file(path, data)
     except OSError as error:
         message = f"must be a file that can be written, but got {path}: {error.strerror}."
         raise click.BadParameter(message, param_hint="'--html'") from error

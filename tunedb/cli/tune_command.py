@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunedb.cli.options import Number, database_option, device_option, gpus_option
-from tunedb.errors import ProblemError
+from tunedb.errors import ProblemError, quoted
 
 if TYPE_CHECKING:
     from tunedb.model.report import Report
@@ -72,12 +72,12 @@ def tune(
 
 
 def _say(found: "Report", html: Path | None) -> None:
-    from tunedb.model.report_page import page
+    from tunedb.cli.report_command import write_page
     from tunedb.model.report_table import report_text
 
     click.echo(report_text(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     if html is not None:
-        html.write_text(page(found), encoding="utf-8")
+        write_page(found, html)
 
 
 def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -86,9 +86,9 @@ def made(factory: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     Raises ProblemError: where there is no such function, or where it gives something else.
     """
     name, _, attribute = factory.partition(":")
-    if not name or not attribute:
+    if not attribute or not all(part.isidentifier() for part in name.split(".")):
         raise ProblemError(
-            f"a factory must be named MODULE:FACTORY, as in mypackage.models:make_unet, but got {factory!r}."
+            f"a factory must be named MODULE:FACTORY, as in mypackage.models:make_unet, but got {quoted(factory)}."
         )
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 (sys.path holds text)
         sys.path.insert(0, here)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunedb.describe import counted, describe, micros, table, versions
-from tunedb.errors import SuiteError
+from tunedb.errors import SuiteError, quoted
 from tunedb.kernel import is_stale
 from tunedb.problem import Problem
 from tunedb.record import Record, Tried
@@ -87,7 +87,7 @@ def find(name: str, paths: Sequence[Path] | None = None) -> list[Problem]:
             file.close()
     if not found:
         raise SuiteError(
-            f"an id must stand in a suite ({', '.join(shipped_suites())}, or one that was swept), but got {name!r}."
+            f"an id must stand in a suite ({', '.join(shipped_suites())}, or one that was swept), but got {quoted(name)}."
         )
     return list(found)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tunedb.describe import describe
 from tunedb.device import CATALOGUE, Device, by_slug, current
-from tunedb.errors import DeviceError, ProblemError, SuiteError
+from tunedb.errors import DeviceError, ProblemError, SuiteError, printable, quoted
 from tunedb.problem import DTYPES, LAYOUTS, OPS, Problem
 from tunedb.suite import Entry, load_suite, problems, shipped_suites
 
@@ -48,11 +48,11 @@ def select(
     Raises ProblemError, SuiteError: for an unknown name, for a shape beside suites, or where nothing is left to do.
     """
     if op != "all" and op not in OPS:
-        raise ProblemError(f"op must be one of {', '.join(OPS)} or all, but got {op!r}.")
+        raise ProblemError(f"op must be one of {', '.join(OPS)} or all, but got {quoted(op)}.")
     for name, values, allowed in (("dtype", dtypes, DTYPES), ("layout", layouts, LAYOUTS)):
         for value in values:
             if value not in allowed:
-                raise ProblemError(f"{name} must be among {', '.join(allowed)}, but got {value!r}.")
+                raise ProblemError(f"{name} must be among {', '.join(allowed)}, but got {quoted(value)}.")
     if shape is not None:
         given = (("suite", bool(suites)), ("only", bool(only)), ("n", batch is not None))
         if beside := [name for name, there in given if there]:
@@ -65,7 +65,7 @@ def select(
     unknown = [name for name in only if name not in known]
     if unknown:
         raise SuiteError(
-            f"an id must stand in one of the suites {', '.join(loaded)}, but got {', '.join(unknown)}."
+            f"an id must stand in one of the suites {', '.join(map(printable, loaded))}, but got {printable(', '.join(unknown))}."
         )
     kept = [
         entry
@@ -94,7 +94,7 @@ def target(slug: str | None = None, gpus: str = "all") -> Target:
     """
     here = gpus_here()
     if slug is None and not here and gpus != "all":
-        raise DeviceError(f"gpus must be all on a machine without a CUDA GPU, but got {gpus!r}.")
+        raise DeviceError(f"gpus must be all on a machine without a CUDA GPU, but got {quoted(gpus)}.")
     device = by_slug(slug) if slug is not None else here[_first(gpus, here)] if here else by_slug(ABSENT)
     mine = [index for index, found in enumerate(here) if found.slug == device.gpu]
     if not mine and gpus != "all":
@@ -108,7 +108,7 @@ def target(slug: str | None = None, gpus: str = "all") -> Target:
     wanted = _indices(gpus)
     if not set(wanted) <= set(mine):
         raise DeviceError(
-            f"gpus must be all or among {','.join(map(str, mine))}, the {device.gpu} GPUs here, but got {gpus!r}."
+            f"gpus must be all or among {','.join(map(str, mine))}, the {device.gpu} GPUs here, but got {quoted(gpus)}."
         )
     return Target(device, "measured", wanted)
 
@@ -184,7 +184,7 @@ def _first(gpus: str, here: list[Device]) -> int:
     if first >= len(here):
         known = ", ".join(device.slug for device in CATALOGUE)
         raise DeviceError(
-            f"gpus must be all or below {len(here)}, but got {gpus!r}; a GPU that is elsewhere is named by --device ({known})."
+            f"gpus must be all or below {len(here)}, but got {quoted(gpus)}; a GPU that is elsewhere is named by --device ({known})."
         )
     return first
 
@@ -195,5 +195,5 @@ def _indices(gpus: str) -> tuple[int, ...]:
     except ValueError:
         found = ()
     if not found or min(found) < 0:
-        raise DeviceError(f"gpus must be all or indices such as 0,1, but got {gpus!r}.")
+        raise DeviceError(f"gpus must be all or indices such as 0,1, but got {quoted(gpus)}.")
     return found
