@@ -1,7 +1,11 @@
 import pytest
 
+from tunedb.cli.json_forms import of_shown
 from tunedb.device import by_slug, floor_us
 from tunedb.dispatch.explanation import explain_problem
+from tunedb.record import Measurement, Tried
+from tunedb.store.listing import show, shown_text
+from tunedb.store.write import Store
 
 pytestmark = pytest.mark.usefixtures("fake_kernel")
 H200 = by_slug("h200")
@@ -67,3 +71,20 @@ def test_predicted_and_datasheet_are_called_so(shelf, record):
     assert "expects  100.0 us, predicted" in text
     assert "us, from the datasheet" in text
     assert "versions triton 3.7.1, torch 2.13.0" in text
+
+
+def test_ties_are_named(shelf, record):
+    """What cannot be told from the answer is named, from the candidates that the file keeps; a slower one is not."""
+    own = Tried(record.kernel, record.config, Measurement("ok", 100.0, 99.0, 101.0))
+    tie = Tried("fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 100.5, 99.5, 101.0))
+    slow = Tried("fake", '{"BLOCK":32,"ORDER":"m"}', Measurement("ok", 120.0, 119.0, 121.0))
+    with Store(shelf.user) as store:
+        store.put(record, [own, tie, slow])
+    found = explain_problem(record.problem, H200)
+    assert found.ties == (tie.choice,)
+    assert 'tied     fake {"BLOCK":32,"ORDER":"n"}' in str(found)
+    assert "tied" not in str(explain_problem(record.problem._replace(n=32), H200))
+    (shown,) = show(record.problem, [shelf.user])
+    lines = shown_text(shown).splitlines()
+    assert ["tied" in line for line in lines[-3:]] == [True, True, False]
+    assert [one["tied"] for one in of_shown(shown)["candidates"]] == [True, True, False]

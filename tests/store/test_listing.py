@@ -42,7 +42,7 @@ def test_show(shelf, record, candidate):
     assert [shown.record for shown in show(record.problem, [shelf.user], "4090")] == [half]
     text = "\n".join(map(shown_text, found))
     assert "4090, measured, stale: its kernel has changed: fake 100.0 us, aten 200.0 us (2.00 times)" in text
-    assert "   2    110.0  109.0  111.0  3.0e-04        128       0    4096  fake    " in text
+    assert "2 tied    110.0  109.0  111.0  3.0e-04        128       0    4096  fake    " in text
 
 
 def test_find(shelf, record):

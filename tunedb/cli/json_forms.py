@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tunedb.describe import describe
+from tunedb.record import tied
 
 if TYPE_CHECKING:
     from tunedb.dispatch.explanation import Explanation
@@ -22,8 +23,15 @@ def of_count(count: "Count") -> dict[str, Any]:
 def of_shown(shown: "Shown") -> dict[str, Any]:
     from tunedb.kernel import is_stale
 
+    among = {one.choice for one in tied(shown.top)}
     candidates = [
-        {"kernel": tried.kernel, "config": tried.config, **tried.measurement._asdict()} for tried in shown.top
+        {
+            "kernel": tried.kernel,
+            "config": tried.config,
+            **tried.measurement._asdict(),
+            "tied": tried.choice in among,
+        }
+        for tried in shown.top
     ]
     return {
         "path": str(shown.path),
@@ -49,6 +57,7 @@ def of_explanation(label: str, found: "Explanation") -> dict[str, Any]:
         "expected_from": found.expected_from or None,
         "aten_us": found.aten_us,
         "floor_us": found.floor_us,
+        "ties": [one._asdict() for one in found.ties],
         "record": None if answer.record is None else of_record(answer.record),
     }
 

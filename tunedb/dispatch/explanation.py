@@ -1,5 +1,6 @@
 """Why a problem is answered as it is, and what that should cost."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.arguments import bound
@@ -10,6 +11,8 @@ from tunedb.dispatch.normalise import normalised
 from tunedb.distance import work
 from tunedb.errors import DeviceError, ProblemError
 from tunedb.problem import OPS, Problem
+from tunedb.record import Choice, Record, Tried, tied
+from tunedb.store.files import opened, read_or_default
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +34,7 @@ class Explanation(NamedTuple):
     expected_from: str  # how that time was obtained, in words
     aten_us: float | None  # of the same run as the record's time, and of its problem
     floor_us: float
+    ties: tuple[Choice, ...] = ()  # others that cannot be told from the answer, where its own record answers
 
     def __str__(self) -> str:
         found, record = self.answer, self.answer.record
@@ -52,6 +56,7 @@ class Explanation(NamedTuple):
             lines.insert(
                 4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
             )
+        lines += [("tied", f"{one.kernel} {one.config}") for one in self.ties]
         if record is not None and found.tier not in _REASONS:
             if record.aten_us is not None:
                 lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
@@ -83,10 +88,22 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
         else f"{record.provenance} in {record.problem.dtype}"
     )
     if found.tier == "exact":
-        return Explanation(problem, device, found, record.time_us, how, record.aten_us, floor)
+        return Explanation(problem, device, found, record.time_us, how, record.aten_us, floor, _ties(record))
     share = work(problem) / work(record.problem)
     how = f"{how} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
     return Explanation(problem, device, found, max(floor, share * record.time_us), how, None, floor)
+
+
+def _ties(record: Record) -> tuple[Choice, ...]:
+    """Return what cannot be told from a record's winner, by the candidates that the file keeps beside it."""
+    own = Choice(record.kernel, record.config)
+    for file in opened(record.device):
+        none: list[Tried] = []
+        top = read_or_default(file, partial(file.top, record.problem, record.device), none)
+        among = [one.choice for one in tied(top)]
+        if own in among:
+            return tuple(one for one in among if one != own)
+    return ()
 
 
 def explain(

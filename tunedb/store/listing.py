@@ -10,7 +10,7 @@ from tunedb.describe import counted, describe, micros, table, versions
 from tunedb.errors import SuiteError, quoted
 from tunedb.kernel import is_stale
 from tunedb.problem import Problem
-from tunedb.record import Record, Tried
+from tunedb.record import Record, Tried, tied
 from tunedb.store.files import databases
 from tunedb.store.read import Database
 from tunedb.suite import Entry, load_suite, shipped_suites
@@ -122,8 +122,9 @@ def shown_text(found: Shown) -> str:
     """Return a record with its candidates as text."""
     record = found.record
     heads = ("rank", "time us", "low", "high", "error", "registers", "spills", "shared", "kernel", "config")
+    among = {one.choice for one in tied(found.top)} if len(tied(found.top)) > 1 else set()
     rows = [
-        (str(rank), *map(_number, candidate.measurement[1:4]), _number(candidate.measurement.error, ".1e"),
+        (f"{rank}{' tied' if candidate.choice in among else ''}", *map(_number, candidate.measurement[1:4]), _number(candidate.measurement.error, ".1e"),
          *map(_number, (candidate.measurement.registers, candidate.measurement.spills, candidate.measurement.shared)),
          candidate.kernel, candidate.config)
         for rank, candidate in enumerate(found.top, 1)
