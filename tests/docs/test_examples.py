@@ -96,6 +96,7 @@ def test_what_is_not_run_is_named():
         "db/README.md: takes minutes or a GPU": 6,
         "docs/developers/add-a-device.md: takes minutes or a GPU": 1,
         "docs/sweeping.md: needs a GPU": 4,
+        "docs/shared-storage.md: takes minutes or a GPU": 2,
         "docs/developers/add-a-kernel-family.md: installs a package": 2,
     }
 
@@ -149,4 +150,9 @@ def test_blocks_that_need_a_gpu_are_few():
     left = [
         block.name for block in PYTHONS if block not in RUN and not block.comment.startswith("excerpt of ")
     ]
-    assert left == ["README.md-1", "README.md-3", "docs/developers/add-a-device.md-3"]
+    assert left == [
+        "README.md-1",
+        "README.md-3",
+        "docs/shared-storage.md-3",
+        "docs/developers/add-a-device.md-3",
+    ]
