@@ -18,6 +18,7 @@ from tunedb import kernel
 from tunedb.device import by_slug
 from tunedb.dispatch import lookup
 from tunedb.kernel import config_from_json, is_stale, load, names, source_hash
+from tunedb.record import tied
 from tunedb.store import files
 from tunedb.store.read import Database
 from tunedb.tune.settings import Settings
@@ -116,7 +117,7 @@ def test_it_is_swept_and_recorded(swept):
     assert record.kernel_hash == source_hash("naive")
     config = config_from_json(load("naive"), record.config)
     assert load("naive").valid(PROBLEM, config, DEVICE) == ""
-    assert file.top(PROBLEM, DEVICE.slug)[0].config == record.config
+    assert record.config in {one.config for one in tied(file.top(PROBLEM, DEVICE.slug))}
     file.close()
 
 

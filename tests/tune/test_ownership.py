@@ -5,6 +5,7 @@ import time
 
 import landscape
 import pytest
+from claiming import claim
 
 from tunedb.device import by_slug
 from tunedb.record import Measurement, Tried
@@ -104,19 +105,12 @@ def test_whoever_reads_first_does_not_win(shared, monkeypatch):
     assert first.state == State("running", ELSEWHERE, first.state.since)
 
 
-def _claim(storage, name, barrier, results):
-    past = History(storage).past("a", {})
-    barrier.wait()
-    results.put(past.claim(f"elsewhere:{name}:1", 40))
-
-
 def test_one_of_several_gets_a_problem_of_an_empty_storage(shared):
     """Four processes make the schema and the study and claim the problem at the same moment: all live, one gets it."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(4), context.Queue()
     processes = [
-        context.Process(target=_claim, args=(shared, name, barrier, results), daemon=True)
-        for name in range(4)
+        context.Process(target=claim, args=(shared, name, barrier, results), daemon=True) for name in range(4)
     ]
     for process in processes:
         process.start()
