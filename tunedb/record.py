@@ -36,6 +36,10 @@ class Measurement(NamedTuple):
     registers: int | None = None  # a thread
     spills: int | None = None  # bytes of local memory a thread
     detail: str = ""  # why it failed, in a line
+    # How far the time may be trusted.
+    rounds: int | None = None  # repetitions that it is the median of
+    late: int | None = None  # repetitions that were dropped, because the GPU had to wait for the host
+    clock_mhz: int | None = None  # of the multiprocessors, when they were over
 
 
 class Choice(NamedTuple):

@@ -146,8 +146,9 @@ def test_the_best_so_far_only_falls(bench):
     assert bench._best_us == measured.time_us
 
 
-def test_the_final_has_torch_first(bench, kernels, clock):
+def test_the_final_has_torch_first(bench, kernels, clock, monkeypatch):
     """Torch leads the list whether or not it is a candidate; the others keep their order, failures included."""
+    monkeypatch.setattr(bench_module, "is_wide", lambda _: False)
     kernels["bad"] = unwritten
     del clock.repetitions[:]
     candidates = [
@@ -163,6 +164,21 @@ def test_the_final_has_torch_first(bench, kernels, clock):
     assert [one.time_us is not None for one in measured] == [True, True, False, False, True]
     assert {calls for calls, _ in clock.repetitions} == {3}
     assert 7 <= sum(rounds for _, rounds in clock.repetitions) <= 40
+
+
+def test_wide_spreads_are_repeated(bench, clock, monkeypatch):
+    """Where times differ too much a final is made longer, twice at most, and the record says of how many repetitions it is."""
+    answers = [True, False]
+    monkeypatch.setattr(bench_module, "is_wide", lambda _: answers.pop(0) if answers else False)
+    clock.repetitions.clear()
+    measured = bench.final([("good", CONFIG)])
+    rounds = [count for _, count in clock.repetitions]
+    assert rounds[2:] == [rounds[1] + 1]
+    assert measured[1].rounds == sum(rounds)
+    monkeypatch.setattr(bench_module, "is_wide", lambda _: True)
+    clock.repetitions.clear()
+    bench.final([("good", CONFIG)])
+    assert len(clock.repetitions) == 4
 
 
 def test_a_final_of_nobody_is_torchs_own_time(bench):

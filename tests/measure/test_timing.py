@@ -5,6 +5,7 @@ import torch
 
 from tunedb.device import by_slug
 from tunedb.measure import timing
+from tunedb.record import Measurement
 
 
 def test_calls_are_interleaved_and_nobody_is_always_second():
@@ -79,3 +80,20 @@ def test_a_host_that_is_always_late_still_gives_a_time():
     clock = Disturbed([True] * 100)
     assert clock.times_us([print], 2) == [[300.0] * 4]
     assert clock.late == 8
+
+
+def test_what_a_time_is_worth():
+    """A measurement says of how many repetitions it is, how many were dropped, and at which clock; late ones are counted once."""
+    clock = Disturbed([True, False])
+    clock.place = torch.device("cuda", 0)
+    times = clock.times_us([print], 1)[0]
+    found = timing.timed(Measurement("ok"), times, clock.quality())
+    assert (found.time_us, found.rounds, found.late, found.clock_mhz) == (40.0, 1, 1, None)
+    assert clock.quality().late == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "wide"), [([10.0, 10.1, 10.2], False), ([10.0, 10.0, 12.0, 9.0, 13.0], True), ([5.0], False)]
+)
+def test_a_wide_spread(times, wide):
+    assert timing.is_wide(times) is wide

@@ -26,7 +26,7 @@ def records(draw):
     problem = Problem(
         "conv1d", dtype, draw(st.sampled_from(["tf32", "ieee"])) if dtype == "float32" else "ieee", "channels_first",
         draw(st.integers(0, 3)), 4, 8, draw(st.sampled_from([1, 2, 4])), draw(st.integers(0, 1)),
-        1, 1, draw(st.integers(5, 2**31)), 1, 1, kernel, 1, 1, stride, 0, 0, draw(st.integers(0, 2)), 0, 0, 0, 1, 1, 1,
+        1, 1, draw(st.integers(5, 2**31 - 5)), 1, 1, kernel, 1, 1, stride, 0, 0, draw(st.integers(0, 2)), 0, 0, 0, 1, 1, 1,
     )  # fmt: skip
     return Record(
         problem, draw(st.sampled_from(["h200", "4090", "some-other-gpu"])), draw(st.sampled_from(["fake", "aten"])), draw(TEXT),
@@ -37,7 +37,9 @@ def records(draw):
 
 
 COUNTS = st.none() | st.integers(0, 2**31)
-MEASUREMENTS = st.builds(Measurement, st.just("ok"), *[st.none() | TIMES] * 4, *[COUNTS] * 3, TEXT)
+MEASUREMENTS = st.builds(
+    Measurement, st.just("ok"), *[st.none() | TIMES] * 4, *[COUNTS] * 3, TEXT, *[COUNTS] * 3
+)
 CANDIDATES = st.builds(Tried, st.just("fake"), TEXT, MEASUREMENTS)
 
 

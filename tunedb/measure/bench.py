@@ -16,7 +16,7 @@ from tunedb.errors import ConfigError
 from tunedb.kernel import Run, config_from_json, load
 from tunedb.measure.baseline import SCALE, SHORT_ROUNDS, SHORT_US, Yardstick
 from tunedb.measure.gpu_failure import is_gpu_failure, is_out_of_memory
-from tunedb.measure.timing import Call, Clock, GpuClock, rounds_within, spread, timed
+from tunedb.measure.timing import Call, Clock, GpuClock, is_wide, rounds_within, spread, timed
 from tunedb.measure.verification import Watched
 from tunedb.measure.versions import environment
 from tunedb.problem import Problem
@@ -32,6 +32,7 @@ Launcher = Callable[..., Callable[..., None]]
 HOPELESS = 4.0  # times slower than the best so far: such a candidate is timed once
 FINAL_US = 400e3  # of the final, all candidates together
 FINAL_ROUNDS = (7, 40)
+AGAIN = 2  # times that a final is made longer while a spread is wide
 STRESS = (
     20,
     700,
@@ -130,7 +131,7 @@ class Bench:
                 return _wrong(measured, flaw)
             if times:
                 self._best_us = min(self._best_us, spread(times)[0])
-            return timed(measured, times)
+            return timed(measured, times, self._clock.quality())
         finally:
             _forget(plan)
 
@@ -154,15 +155,23 @@ class Bench:
             calls[0]()
             times = self._clock.times_us(calls, 1)
             rounds = rounds_within(FINAL_US, times, FINAL_ROUNDS)
-            times = [a + b for a, b in zip(times, self._clock.times_us(calls, rounds - 1), strict=True)]
+            times = self._longer(times, calls, rounds - 1)
+            for _ in range(AGAIN):
+                if not any(map(is_wide, times)):
+                    break
+                times = self._longer(times, calls, rounds)
+            quality = self._clock.quality()
             for (index, watched), mine in zip(entered.items(), times[1:], strict=True):
-                measured[index] = timed(measured[index], mine)
+                measured[index] = timed(measured[index], mine, quality)
                 measured[index] = self._guarded(partial(self._still_right, measured[index], watched))
             self._stress(measured, entered)
         finally:
             for plan in plans:
                 _forget(plan)
-        return [timed(self._yardstick.aten, times[0]), *measured]
+        return [timed(self._yardstick.aten, times[0], quality), *measured]
+
+    def _longer(self, times: list[list[float]], calls: Sequence[Call], rounds: int) -> list[list[float]]:
+        return [a + b for a, b in zip(times, self._clock.times_us(calls, rounds), strict=True)]
 
     def _entered(
         self,

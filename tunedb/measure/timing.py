@@ -3,21 +3,30 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tunedb.device import Device, current
+from tunedb.measure.versions import sm_clock_mhz
 from tunedb.record import Measurement
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Call", "Clock", "GpuClock", "WallClock", "rounds_within", "spread", "timed"]
+__all__ = ["Call", "Clock", "GpuClock", "Quality", "WallClock", "is_wide", "rounds_within", "spread", "timed"]
 
 Call = Callable[[], object]
 
 FLUSH_US = 100.0  # what clearing L2 before a repetition takes, about
 AGAIN = 3  # times that repetitions which the host queued too late are made again
+WIDE = 0.06  # of the median, between the 20th and the 80th percentile; 0.02 is usual
 HOLD = 10  # clearings of L2: about a millisecond
+
+
+class Quality(NamedTuple):
+    """How times came about: repetitions that were dropped as late, of all calls together, and the GPU's clock in MHz; None: not known."""
+
+    late: int | None = None
+    clock_mhz: int | None = None
 
 
 class Clock(Protocol):
@@ -31,6 +40,9 @@ class Clock(Protocol):
 
         Where a call has them, its methods `before` and `after` run around each repetition, outside of the time.
         """
+
+    def quality(self) -> "Quality":
+        """Return what is known of how the times since the last call of this came about."""
 
     def hold(self) -> None:
         """Queue work of a millisecond: what a call does on another stream happens before what is queued here behind it."""
@@ -77,6 +89,10 @@ class GpuClock:
         self.late += sum(map(len, late))
         # A host that is always too late: the least disturbed half says more than nothing.
         return [fine or sorted(rest)[: (len(rest) + 1) // 2] for fine, rest in zip(times, late, strict=True)]
+
+    def quality(self) -> Quality:
+        late, self.late = self.late, 0
+        return Quality(late, sm_clock_mhz(self.place.index))
 
     def hold(self) -> None:
         for _ in range(HOLD):
@@ -142,6 +158,9 @@ class WallClock:
                 _look_at(calls[index])
         return times
 
+    def quality(self) -> Quality:
+        return Quality()
+
     def hold(self) -> None:
         pass
 
@@ -160,12 +179,20 @@ def spread(times: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(times), fifths[0], fifths[3]
 
 
-def timed(measured: Measurement, times: Sequence[float]) -> Measurement:
-    """Return a measurement with the spread of its times, unchanged where there are none."""
+def timed(measured: Measurement, times: Sequence[float], quality: Quality = Quality()) -> Measurement:  # noqa: B008 (immutable)
+    """Return a measurement with the spread of its times, and how they came about; unchanged where there are none."""
     if not times:
         return measured
     median, low, high = spread(times)
-    return measured._replace(time_us=median, time_us_low=low, time_us_high=high)
+    return measured._replace(
+        time_us=median, time_us_low=low, time_us_high=high, rounds=len(times), **quality._asdict()
+    )
+
+
+def is_wide(times: Sequence[float]) -> bool:
+    """Return whether times differ so much that their median says little: it is worth repeating them."""
+    median, low, high = spread(times)
+    return high - low > WIDE * median
 
 
 def rounds_within(budget_us: float, first: Sequence[Sequence[float]], bounds: tuple[int, int]) -> int:

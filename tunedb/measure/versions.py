@@ -1,9 +1,9 @@
-"""The versions that a measured time depends on."""
+"""The versions and the clock that a measured time depends on."""
 
 import importlib.metadata
 import subprocess
 
-__all__ = ["environment"]
+__all__ = ["environment", "sm_clock_mhz"]
 
 
 def environment() -> dict[str, str]:
@@ -21,6 +21,16 @@ def environment() -> dict[str, str]:
         "cudnn": _dotted(cudnn),
         "driver": _driver(),
     }
+
+
+def sm_clock_mhz(index: int) -> int | None:
+    """Return the clock of a GPU's multiprocessors at this moment; None where NVML or its Python module is missing."""
+    import torch
+
+    try:
+        return int(torch.cuda.clock_rate(index))
+    except Exception:  # noqa: BLE001 (whatever a driver answers, the time stands)
+        return None
 
 
 def _dotted(cudnn: int | None) -> str:

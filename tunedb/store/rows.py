@@ -143,7 +143,7 @@ def checked_candidate(candidate: Tried) -> Tried:
             check_time(name, getattr(measurement, name))
     if measurement.error is not None:
         check_number("error", measurement.error)
-    for name in ("shared", "registers", "spills"):
+    for name in ("shared", "registers", "spills", "rounds", "late", "clock_mhz"):
         if getattr(measurement, name) is not None:
             check_count(name, getattr(measurement, name))
     return candidate

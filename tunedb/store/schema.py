@@ -107,7 +107,17 @@ _DISTRIBUTIONS = Migration(
     ("ALTER TABLE kernels ADD COLUMN distribution TEXT NOT NULL DEFAULT ''",),
 )
 
-MIGRATIONS = (_ANSWERS, _DISTRIBUTIONS)
+_TIMING = Migration(
+    "timing",
+    # How far a time may be trusted: repetitions that count, those that were dropped because the host was late, and the clock of
+    # the multiprocessors in MHz; null where it is not known.
+    tuple(
+        f"ALTER TABLE measurements ADD COLUMN {column}"
+        for column in ("rounds INTEGER", "late INTEGER", "clock_mhz INTEGER")
+    ),
+)
+
+MIGRATIONS = (_ANSWERS, _DISTRIBUTIONS, _TIMING)
 VERSION = len(MIGRATIONS)
 
 
