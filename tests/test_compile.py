@@ -16,6 +16,7 @@ from tunedb import compile as compile_  # noqa: E402
 from tunedb.device import by_slug  # noqa: E402
 from tunedb.kernel import Signature, config_to_json  # noqa: E402
 from tunedb.problem import Problem  # noqa: E402
+from tunedb.record import Measurement
 
 PROBLEM = Problem(
     "conv1d",
@@ -194,7 +195,9 @@ def test_a_refusal_by_ptxas_is_a_compile_error(fake, monkeypatch, capfd):
         raise PTXASError("`ptxas` failed with error code 255\nptxas fatal : Memory allocation failure")
 
     monkeypatch.setattr(compile_, "compiled", refuse)
-    assert candidate() == ("compile-error", *[None] * 7, "PTXAS error: `ptxas` failed with error code 255")
+    assert candidate() == Measurement(
+        "compile-error", detail="PTXAS error: `ptxas` failed with error code 255"
+    )
     assert capfd.readouterr() == ("", "")
 
 
