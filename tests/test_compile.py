@@ -16,7 +16,7 @@ from tunedb import compile as compile_  # noqa: E402
 from tunedb.device import by_slug  # noqa: E402
 from tunedb.kernel import Signature, config_to_json  # noqa: E402
 from tunedb.problem import Problem  # noqa: E402
-from tunedb.record import Measurement
+from tunedb.record import Measurement  # noqa: E402
 
 PROBLEM = Problem(
     "conv1d",
