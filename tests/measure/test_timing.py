@@ -58,7 +58,8 @@ class Disturbed(timing.GpuClock):
     def __init__(self, late):
         self.late, self.lates, self.rounds = 0, late, []
 
-    def _repetitions(self, calls, rounds):
+    def _repetitions(self, calls, rounds, *, ahead):
+        assert ahead is bool(self.rounds)
         self.rounds.append(([index for index, _ in calls], rounds))
         return [
             (index, late, 300.0 if late else 40.0)
@@ -96,4 +97,5 @@ def test_what_a_time_is_worth():
     ("times", "wide"), [([10.0, 10.1, 10.2], False), ([10.0, 10.0, 12.0, 9.0, 13.0], True), ([5.0], False)]
 )
 def test_a_wide_spread(times, wide):
+    """Outer fifths more than 6 % of the median apart say little; a single time has no spread."""
     assert timing.is_wide(times) is wide
