@@ -15,6 +15,7 @@ from tunedb.dispatch.calls import on_device, planned, unaligned
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
 from tunedb.problem import Problem, is_transposed, op_of, rank
+from tunedb.record import Record
 from tunedb.torch_internals import CONVOLUTIONS, functorch_layer, mark_constant
 
 if TYPE_CHECKING:
@@ -127,11 +128,25 @@ def _is_best_left(problem: Problem, device: Device) -> bool:
     found = lookup.answer(problem, device)
     if found.kernel == "aten":
         return True
-    if found.record is None or problem.layout == "channels_last" or problem.rank == 1:
+    if problem.layout == "channels_last" or problem.rank == 1:
         return False
-    turned = lookup.answer(problem._replace(layout="channels_last"), device)
-    torch_us = turned.record.aten_us if turned.tier == "exact" and turned.record is not None else None
-    return torch_us is not None and torch_us <= found.record.time_us
+    own = _of_this_layer(found.record, problem)
+    last = problem._replace(layout="channels_last")
+    turned = _of_this_layer(lookup.answer(last, device).record, last)
+    return (
+        own is not None
+        and turned is not None
+        and turned.aten_us is not None
+        and turned.aten_us <= own.time_us
+    )
+
+
+def _of_this_layer(record: Record | None, problem: Problem) -> Record | None:
+    """Return the record if its times are this problem's, or float16's in the place of bfloat16's."""
+    if record is None:
+        return None
+    same = record.problem._replace(dtype=problem.dtype, precision=problem.precision)
+    return record if same == problem else None
 
 
 def _device(x: "Tensor") -> Device:
