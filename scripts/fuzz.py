@@ -23,7 +23,7 @@ from types import FrameType
 
 from fuzz.trial import Trial
 
-TARGETS = ("databases", "suites", "command_lines", "kills")
+TARGETS = ("databases", "journals", "suites", "command_lines", "kills")
 HANG_SECONDS = 180  # after which a trial counts as hanging
 
 

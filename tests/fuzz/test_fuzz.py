@@ -21,6 +21,13 @@ def test_a_random_suite_is_read_or_refused(scripts_once, tmp_path_factory, rando
 
 @SOME
 @given(random=RANDOM)
+def test_a_mutated_history_is_read_or_refused(scripts_once, tmp_path_factory, random):
+    """Whatever a history holds, it is read, or refused in a short printable StorageError and left as it was."""
+    assert not scripts_once("fuzz.journals").run(random, tmp_path_factory.mktemp("history"))
+
+
+@SOME
+@given(random=RANDOM)
 def test_a_random_command_line_ends_in_words(scripts_once, tmp_path_factory, random):
     """Whatever stands in a command line, it ends with status 0, 1 or 2, without a traceback and without a write elsewhere."""
     assert not scripts_once("fuzz.command_lines").run(random, tmp_path_factory.mktemp("line"))

@@ -12,7 +12,7 @@ from urllib.parse import unquote, unquote_plus
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
-from tunedb.errors import StorageError
+from tunedb.errors import StorageError, printable
 
 __all__ = ["explained", "masked", "open_url", "shown", "unusable"]
 
@@ -72,7 +72,8 @@ def open_url(url: str) -> BaseStorage:
 
 def unusable(storage: str, error: Exception) -> StorageError:
     """Return the error to raise for a storage that cannot be opened."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    # What must not be printed is masked before the text is cut, which could leave a part of it.
+    text = printable(masked(f"{type(error).__name__}: {error}".splitlines()[0], storage))
     remedy = "name another with --storage"
     if isinstance(error, ImportError) and "://" in storage:
         extra = "grpc" if storage.startswith("grpc") else "postgres"
@@ -81,7 +82,7 @@ def unusable(storage: str, error: Exception) -> StorageError:
                 f"install its driver with `pip install 'tunedb[{extra}]'`, or name another with --storage"
             )
     return StorageError(
-        f"the search history must be a journal file of Optuna or a database URL it can open, but {shown(storage)!r} gave {masked(text, storage)}: {remedy}."
+        f"the search history must be a journal file of Optuna or a database URL it can open, but {shown(storage)!r} gave {text}: {remedy}."
     )
 
 
