@@ -1,11 +1,12 @@
-"""Problems and tables in words, for people."""
+"""Problems and tables in words, for people; and a problem as JSON has it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tunedb.arguments import AXIS_SIZES
 from tunedb.problem import Problem
 
-__all__ = ["counted", "describe", "micros", "table", "versions"]
+__all__ = ["as_data", "counted", "describe", "micros", "table", "versions"]
 
 
 def describe(problem: Problem) -> str:
@@ -40,6 +41,18 @@ def micros(us: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 problem", "2 problems"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def as_data(problem: Problem) -> dict[str, Any]:
+    """Return a problem as every JSON of tunedb has it: what people ask for first, in words, and with each size."""
+    return {
+        "op": problem.op,
+        "dtype": problem.dtype,
+        "precision": problem.precision,
+        "layout": problem.layout,
+        "shapes": describe(problem),
+        "problem": problem._asdict(),
+    }
 
 
 def versions(triton: str, torch: str, cudnn: str, driver: str) -> str:

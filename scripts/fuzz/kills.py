@@ -34,17 +34,20 @@ sys.exit(0 if sweep(problems, settings).complete else 3)
 
 def run(random: random.Random, folder: Path) -> str:
     """Kill one sweep one to three times, then let it end. Returns what went wrong, or an empty text."""
+    sys.path.insert(0, str(SUPPORT))
+    from processes import alive, descendants
+
     script = folder / "sweep.py"
     script.write_text(SWEEP.format(support=str(SUPPORT), trials=TRIALS), encoding="utf-8")
     kills = random.randint(1, 3)
     for _ in range(kills):
         process = _started(script)
         time.sleep(random.uniform(0, LATEST_S))
-        children = _descendants(process.pid)
+        children = descendants(process.pid)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         begin = time.monotonic()
-        while left := [pid for pid in children if _lives(pid)]:
+        while left := alive(children):
             if time.monotonic() - begin > CHILDREN_S:
                 return f"children {left} live on for {CHILDREN_S} s"
             time.sleep(0.02)
@@ -58,7 +61,6 @@ def run(random: random.Random, folder: Path) -> str:
 
 def _lost(folder: Path, kills: int) -> str:
     """Compare the trials that began with those that the history has."""
-    sys.path.insert(0, str(SUPPORT))
     import optuna
 
     begun = (folder / "log").read_text(encoding="utf-8").splitlines()
@@ -86,25 +88,3 @@ def _started(script: Path) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-
-
-def _descendants(root: int) -> set[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found: set[int] = set()
-    new = {root}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
-        found |= new
-    return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False

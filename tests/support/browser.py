@@ -5,11 +5,10 @@ Without Chromium or its driver a test is skipped, and where TUNEDB_EXPECT_BROWSE
 
 import contextlib
 import http.server
-import os
 import shutil
 import threading
 
-import pytest
+from expected import require
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -30,10 +29,7 @@ def missing():
 @contextlib.contextmanager
 def chromium():
     """A browser whose console is logged."""
-    if why := missing():
-        if os.environ.get("TUNEDB_EXPECT_BROWSER"):
-            pytest.fail(f"TUNEDB_EXPECT_BROWSER is set, but {why}.")
-        pytest.skip(why)
+    require(missing(), "TUNEDB_EXPECT_BROWSER")
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     options = ChromeOptions()

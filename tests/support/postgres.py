@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
+from expected import require
 
 PASSWORD = "s3cret/p@ss"
 IN_A_URL = "s3cret%2Fp%40ss"
@@ -63,10 +63,7 @@ class Cluster:
 @contextlib.contextmanager
 def cluster():
     """A new server, stopped at the end."""
-    if why := missing():
-        if os.environ.get("TUNEDB_EXPECT_POSTGRES"):
-            pytest.fail(f"TUNEDB_EXPECT_POSTGRES is set, but {why}.")
-        pytest.skip(why)
+    require(missing(), "TUNEDB_EXPECT_POSTGRES")
     programs = binaries()
     with tempfile.TemporaryDirectory(prefix="tunedb-postgres-") as name:
         folder = Path(name)

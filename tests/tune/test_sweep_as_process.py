@@ -11,6 +11,7 @@ from pathlib import Path
 import landscape
 import pytest
 from fake_sweep import executed
+from processes import alive, descendants
 
 from tunedb.store.read import Database
 
@@ -73,31 +74,6 @@ def until(condition, seconds=120.0):
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-
-
-def descendants(pid):
-    """Every process that a process has started, directly or not."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            parents[int(path.parent.name)] = int(fields[1])
-    found, new = set(), {pid}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
-        found |= new
-    return found
-
-
-def alive(pids):
-    return {
-        pid
-        for pid in pids
-        if Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    }
 
 
 def test_ctrl_c_ends_a_sweep_that_can_be_continued(launch, tmp_path):

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tunedb.describe import describe
+from tunedb.describe import as_data
 from tunedb.record import tied
 
 if TYPE_CHECKING:
     from tunedb.dispatch.explanation import Explanation
-    from tunedb.problem import Problem
     from tunedb.record import Record
     from tunedb.store.listing import Count, Shown
     from tunedb.tune.settings import Settings
@@ -46,7 +45,7 @@ def of_explanation(label: str, found: "Explanation") -> dict[str, Any]:
     answer = found.answer
     return {
         "label": label,
-        **of_problem(found.problem),
+        **as_data(found.problem),
         "device": found.device.slug,
         "device_name": found.device.name,
         "tier": answer.tier,
@@ -77,7 +76,7 @@ def of_summary(summary: "Summary", settings: "Settings") -> dict[str, Any]:
         "problems": [
             {
                 "label": summary.labels[problem],
-                **of_problem(problem),
+                **as_data(problem),
                 "state": state,
                 "cause": summary.causes.get(problem),
                 "record": of_record(summary.records[problem]) if problem in summary.records else None,
@@ -90,15 +89,4 @@ def of_summary(summary: "Summary", settings: "Settings") -> dict[str, Any]:
 def of_record(record: "Record") -> dict[str, Any]:
     values = record._asdict()
     del values["problem"]
-    return {**of_problem(record.problem), **values}
-
-
-def of_problem(problem: "Problem") -> dict[str, Any]:
-    return {
-        "op": problem.op,
-        "dtype": problem.dtype,
-        "precision": problem.precision,
-        "layout": problem.layout,
-        "shapes": describe(problem),
-        "problem": problem._asdict(),
-    }
+    return {**as_data(record.problem), **values}

@@ -33,10 +33,8 @@ HOPELESS = 4.0  # times slower than the best so far: such a candidate is timed o
 FINAL_US = 400e3  # of the final, all candidates together
 FINAL_ROUNDS = (7, 40)
 AGAIN = 2  # times that a final is made longer while a spread is wide
-STRESS = (
-    20,
-    700,
-)  # calls of the fastest: of one that is wrong once in a hundred, 700 miss a wrong one once in a thousand times
+# Calls of each finalist that may win. Of one that is wrong once in a hundred calls, 700 miss every wrong one once in a thousand times.
+STRESS = (20, 700)
 STRESS_US = 300e3  # for all of them
 STRESS_EACH_US = 60.0  # what the host needs for one, about
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tunedb.describe import describe
+from tunedb.describe import as_data
 from tunedb.model.database_report import DatabaseReport
 from tunedb.model.report import SCHEMA, Report, Row
-from tunedb.problem import Problem
 from tunedb.record import Record
 
 __all__ = ["as_json"]
@@ -47,7 +46,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         **values,
         "modules": list(row.modules),
-        **_problem(row.problem),
+        **as_data(row.problem),
         "torch_pass_us": row.torch_pass_us,
         "tunedb_pass_us": row.tunedb_pass_us,
     }
@@ -56,15 +55,4 @@ def _row(row: Row) -> dict[str, Any]:
 def _record(record: Record, names: tuple[str, ...]) -> dict[str, Any]:
     values: Mapping[str, Any] = record._asdict()
     kept = ("device", "kernel", "config", "time_us", "aten_us", "floor_us", "provenance", "tuned_at")
-    return {"names": list(names), **{name: values[name] for name in kept}, **_problem(record.problem)}
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "op": problem.op,
-        "dtype": problem.dtype,
-        "precision": problem.precision,
-        "layout": problem.layout,
-        "shapes": describe(problem),
-        "problem": problem._asdict(),
-    }
+    return {"names": list(names), **{name: values[name] for name in kept}, **as_data(record.problem)}
