@@ -19,7 +19,7 @@ OLDEST_TRITON ?= 3.6.0
 OLDEST = out/triton-$(OLDEST_TRITON)
 OLDEST_CASES = not (kb50 or kb54 or kb75 or kb81 or kb85)
 
-.PHONY: sweep test test-oldest lint format docs clean
+.PHONY: sweep test test-oldest sanitize lint format docs clean
 
 sweep: $(VENV)/ready
 	mkdir -p $(dir $(DB))
@@ -43,6 +43,15 @@ $(OLDEST)/ready: $(VENV)/ready
 	rm -rf $(OLDEST)
 	$(BIN)/pip install -q --no-deps --target $(OLDEST) triton==$(OLDEST_TRITON) "numpy<2.4"
 	touch $@
+
+# On a GPU: every kernel on every awkward problem under NVIDIA's checkers, each tensor an allocation of its own.
+SANITIZE = compute-sanitizer --error-exitcode 9 --log-file $(abspath out)/sanitize/%p.log
+sanitize: $(VENV)/ready
+	rm -rf out/sanitize && mkdir -p out/sanitize
+	for tool in memcheck racecheck; do \
+		PYTORCH_NO_CUDA_MEMORY_CACHING=1 TUNEDB_RUN_UNDER="$(SANITIZE) --tool $$tool" \
+		$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/kernels/test_conformance.py || exit 1; \
+	done
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

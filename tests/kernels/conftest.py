@@ -1,7 +1,11 @@
-"""A process that runs kernels: on the GPU where there is one, else in Triton's interpreter."""
+"""A process that runs kernels: on the GPU where there is one, else in Triton's interpreter.
+
+TUNEDB_RUN_UNDER names a command that the process is run under, such as compute-sanitizer with its options.
+"""
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +17,9 @@ SERVER = Path(__file__).parents[1] / "support" / "kernel_server.py"
 
 def serve(place: str, *options: str, interpreted: bool) -> subprocess.Popen:
     environment = {**os.environ, "TRITON_INTERPRET": "1"} if interpreted else dict(os.environ)
+    under = shlex.split(os.environ.get("TUNEDB_RUN_UNDER", ""))
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(SERVER), place, *options],
+        [*under, sys.executable, "-W", "ignore", str(SERVER), place, *options],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -31,13 +36,18 @@ def asked(server, kernel, problem, config):
     return answer
 
 
+def ended(server):
+    """Let a server end; a checker that it ran under says by the status whether it found something."""
+    server.stdin.close()
+    assert server.wait(60) == 0, server.args
+
+
 @pytest.fixture(scope="module")
 def run_kernel_plainly():
     """Like run_kernel, in Triton's interpreter as it comes."""
     server = serve("cpu", "plain", interpreted=True)
     yield lambda *case: asked(server, *case)
-    server.stdin.close()
-    server.wait(30)
+    ended(server)
 
 
 @pytest.fixture(scope="session")
@@ -49,5 +59,4 @@ def run_kernel():
     server = serve("cuda" if on_gpu else "cpu", interpreted=not on_gpu)
 
     yield lambda *case: asked(server, *case)
-    server.stdin.close()
-    server.wait(30)
+    ended(server)

@@ -1,0 +1,59 @@
+"""The script that holds two sweeps of the same problems against each other."""
+
+import json
+
+import pytest
+
+from tunedb.record import Measurement, Tried
+from tunedb.store.write import Store
+
+
+@pytest.fixture
+def compared(scripts, tmp_path, capsys):
+    """Compare two sweeps, each a list of records with their candidates; return the status and what the last line says."""
+    module = scripts("compare_sweeps")
+
+    def run(*sweeps):
+        paths = [tmp_path / f"{number}.sqlite" for number in range(2)]
+        for path, found in zip(paths, sweeps, strict=True):
+            with Store(path) as store:
+                for record, candidates in found:
+                    store.put(record, candidates)
+        return module.main([*map(str, paths)]), json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return run
+
+
+def tried(config, time, low):
+    return Tried("fake", config, Measurement("ok", time, low, time + 1))
+
+
+A, B = '{"BLOCK":16,"ORDER":"n"}', '{"BLOCK":32,"ORDER":"n"}'
+
+
+def test_the_same_winner_within_the_limits(compared, record, fake_kernel):
+    """One problem, one winner, 1 % apart: the sweeps agree."""
+    one = record._replace(config=A, time_us=100.0)
+    status, said = compared([(one, [])], [(one._replace(time_us=101.0), [])])
+    assert (status, said) == (0, {"problems": 1, "same": 1, "median": 0.01, "worst": 0.01})
+
+
+@pytest.mark.parametrize(("low", "kind", "status"), [(99.0, "tie", 0), (100.5, "other", 1)])
+def test_another_winner_is_a_tie_or_a_failure(compared, record, fake_kernel, low, kind, status):
+    """It is a tie where one sweep could not tell the other's winner from its own."""
+    first = record._replace(config=A, time_us=100.0), [tried(A, 100.0, 99.0), tried(B, 101.0, low)]
+    second = record._replace(config=B, time_us=100.5), [tried(B, 100.5, 100.1)]
+    found, said = compared([first], [second])
+    assert (found, said[kind]) == (status, 1)
+
+
+def test_times_that_differ_are_a_failure(compared, record, fake_kernel):
+    """More than 2 % in the median, or 5 % at worst."""
+    one = record._replace(config=A, time_us=100.0)
+    assert compared([(one, [])], [(one._replace(time_us=103.0), [])])[0] == 1
+
+
+def test_sweeps_without_a_common_problem(compared, record, fake_kernel):
+    """Ends in words."""
+    with pytest.raises(SystemExit, match="no problem in common"):
+        compared([(record, [])], [(record._replace(problem=record.problem._replace(n=9)), [])])
