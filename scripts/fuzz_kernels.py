@@ -53,7 +53,10 @@ def main() -> int:
     given = parser.parse_args()
     deadline = time.monotonic() + given.seconds
     given.out.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    # Children import what they are named from here, beside all that this process may import.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
+    )
     device, rng = current(0), random.Random(given.seed)
     runner = Runner(0, device, bench=BENCH, limits=LIMITS)
     pool = CompilePool(max(1, len(os.sched_getaffinity(0)) - 2), compiler="tunedb.compile:compile_candidate")
