@@ -39,6 +39,19 @@ def test_a_weight_changed_while_a_graph_is_captured(monkeypatch):
     assert torch.equal(before, old)
 
 
+def test_a_changed_weight_is_packed_again_in_all_its_layouts():
+    """A call that passes by one layout renews the memory of the others, which a graph may read."""
+    first, second, weight, moved = Packer(LAYOUT), Packer(OTHER), drawn(), drawn(1)
+    kept = [packer(one) for one in (weight, moved) for packer in (first, second)]
+    weight.mul_(2)
+    moved.data = moved.data.double()
+    for one in (weight, moved):
+        first(one)
+    assert same_bits(kept[1], pack_with_torch(OTHER, weight))
+    assert second(weight) is kept[1]
+    assert second(moved).dtype is torch.float64
+
+
 class FakePress(press.Press):
     """A press for a GPU that is not there: it notes its launches, and evaluates with torch."""
 

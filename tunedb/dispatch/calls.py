@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-__all__ = ["clear", "count", "find", "on_device", "planned", "torch_must_see", "unaligned"]
+__all__ = ["PLAIN", "clear", "count", "find", "on_device", "planned", "torch_must_see", "unaligned"]
 
 # At this many all are dropped: a service sees few signatures, and one that sees a new length in every call must not keep a
 # plan for each of them.
@@ -37,7 +37,7 @@ _plans: "dict[tuple[Any, ...], Plan]" = {}
 # By the id of the weight: what answered its latest call.
 _latest: "dict[int, _Memo]" = {}
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 _device_index = current_device
 
 
@@ -106,7 +106,7 @@ def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool
     """Return whether differentiation, tracing, autocast, functorch, a mode or a subclass must see torch's own operation."""
     return (
         type(x) is not torch.Tensor
-        or type(weight) not in _PLAIN
+        or type(weight) not in PLAIN
         or (torch.is_grad_enabled() and _differentiable(x, weight, bias))
         or torch.is_autocast_enabled()
         or functorch_layer() is not None

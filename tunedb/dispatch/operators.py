@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from tunedb.device import Device, current
-from tunedb.dispatch import lookup
-from tunedb.dispatch.calls import on_device, planned, unaligned
+from tunedb.dispatch import inductor, lookup
+from tunedb.dispatch.calls import PLAIN
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
-from tunedb.problem import Problem, is_transposed, op_of, rank
-from tunedb.record import Record
+from tunedb.problem import is_transposed, op_of, rank
 from tunedb.torch_internals import CONVOLUTIONS, functorch_layer, mark_constant
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["torch_convolution", "traced"]
 
 DEVICES = ("cuda",)  # whose calls become operators; all others are torch's
+# Whether torch.export is tracing; older torch cannot say it.
+is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _SIZES = "int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups"
 _TENSORS = "Tensor input, Tensor weight, Tensor? bias"
 
@@ -89,9 +90,23 @@ def _convolution(
 ) -> "Tensor":  # fmt: skip
     del answers
     sizes = (stride, padding, dilation, transposed, output_padding, groups)
-    if _is_torchs(x, weight, bias, *sizes):
+    given = x
+    if type(x) not in PLAIN and not is_exporting():  # else nothing is traced for a compiler
+        inductor.write_direct_calls()
+        given = _as_inductor_runs_it(x)
+    if _is_torchs(given, weight, bias, *sizes):
         return cast("Tensor", torch.ops.aten.convolution(x, weight, bias, *sizes))
-    return cast("Tensor", torch.ops.tunedb.tuned(x, weight, bias, *sizes))
+    out: Tensor = torch.ops.tunedb.tuned(given, weight, bias, *sizes)
+    return out if given is x else out.contiguous()
+
+
+def _as_inductor_runs_it(x: "Tensor") -> "Tensor":
+    """Return the input of a two-dimensional convolution in channels_last, in which Inductor runs torch's own.
+
+    So both are compared, and mixed, in one layout. Inductor writes what comes before in the layout that is asked for, and what
+    comes after reads it as it lies: neither this copy nor the one back costs a launch.
+    """
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 and _is_static(x) else x
 
 
 def _is_torchs(
@@ -103,7 +118,7 @@ def _is_torchs(
     )
     if differentiated or functorch_layer() is not None:
         return True
-    if not all(type(size) is int for size in (*x.shape, *x.stride(), *weight.shape)):
+    if not _is_static(x) or not _is_static(weight):
         return False  # of dynamic shapes: decided in each call
     call = normalised(
         op_of(len(stride), transposed=transposed),
@@ -116,37 +131,11 @@ def _is_torchs(
         groups,
         dilation,
     )
-    return isinstance(call, str) or _is_best_left(call.problem, _device(x))
+    return isinstance(call, str) or lookup.answer(call.problem, _device(x)).kernel == "aten"
 
 
-def _is_best_left(problem: Problem, device: Device) -> bool:
-    """Return whether torch answers a problem, or would be no slower in channels_last.
-
-    Where convolutions are torch's own, Inductor turns whole models to channels_last, in which torch is often faster than any
-    answer in channels_first. Only a record of the very layer says so.
-    """
-    found = lookup.answer(problem, device)
-    if found.kernel == "aten":
-        return True
-    if problem.layout == "channels_last" or problem.rank == 1:
-        return False
-    own = _of_this_layer(found.record, problem)
-    last = problem._replace(layout="channels_last")
-    turned = _of_this_layer(lookup.answer(last, device).record, last)
-    return (
-        own is not None
-        and turned is not None
-        and turned.aten_us is not None
-        and turned.aten_us <= own.time_us
-    )
-
-
-def _of_this_layer(record: Record | None, problem: Problem) -> Record | None:
-    """Return the record if its times are this problem's, or float16's in the place of bfloat16's."""
-    if record is None:
-        return None
-    same = record.problem._replace(dtype=problem.dtype, precision=problem.precision)
-    return record if same == problem else None
+def _is_static(x: "Tensor") -> bool:
+    return all(type(size) is int for size in (*x.shape, *x.stride()))
 
 
 def _device(x: "Tensor") -> Device:
@@ -158,16 +147,8 @@ def _tuned(
     transposed: bool, output_padding: list[int], groups: int,
 ) -> "Tensor":  # fmt: skip
     op = op_of(len(stride), transposed=transposed)
-    plan = planned(op, x, weight, bias, (stride, padding, output_padding, groups, dilation))
-    if plan is None or plan.run is None or unaligned(x, bias):
-        out = torch_convolution(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
-        promised = _promised_strides(x, weight, tuple(out.shape))
-        return (
-            out
-            if out.stride() == promised
-            else torch.empty_strided(out.shape, promised, dtype=out.dtype, device=out.device).copy_(out)
-        )
-    return on_device(plan.device_index, plan.run)(x, weight, bias)
+    sizes = (stride, padding, output_padding, groups, dilation)
+    return inductor.answered(op, x, weight, bias, sizes, last=_is_last(x, weight))
 
 
 def _fake_tuned(
@@ -183,18 +164,20 @@ def _fake_tuned(
         extents = [(i + 2 * p - d * (k - 1) - 1) // s + 1 for i, k, s, p, d, _ in axes]
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     shape = (x.shape[0], channels, *extents)
-    return x.new_empty_strided(shape, _promised_strides(x, weight, shape))
+    layout = "channels_last" if _is_last(x, weight) else "channels_first"
+    return x.new_empty_strided(shape, dense_strides(shape, layout))
 
 
-def _promised_strides(x: "Tensor", weight: "Tensor", shape: tuple[int, ...]) -> tuple[int, ...]:
-    last = x.dim() > 3 and (is_channels_last(x) or is_channels_last(weight))
-    return dense_strides(shape, "channels_last" if last else "channels_first")
+def _is_last(x: "Tensor", weight: "Tensor") -> bool:
+    """Return whether a plan lays the output out in channels_last, as torch does."""
+    return x.dim() > 3 and (is_channels_last(x) or is_channels_last(weight))
 
 
 # Kept for the life of the process: the operators go with it.
 _library: Any = torch.library.Library("tunedb", "DEF")  # type: ignore[no-untyped-call]
 _library.define(f"convolution({_TENSORS}, {_SIZES}, str answers) -> Tensor")
-_library.define(f"tuned({_TENSORS}, {_SIZES}) -> Tensor")
+# Without this tag Inductor forgets the strides of inputs where an operator has a lowering of its own.
+_library.define(f"tuned({_TENSORS}, {_SIZES}) -> Tensor", tags=(torch.Tag.needs_exact_strides,))
 _library.impl("convolution", _convolution, "CompositeImplicitAutograd")
 _library.impl("tuned", _tuned, "CUDA")
 torch.library.register_fake("tunedb::tuned", _fake_tuned, lib=_library)

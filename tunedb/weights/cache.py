@@ -67,8 +67,8 @@ class Packer:
 
     Packers of equal layouts share what they have packed, so that inputs of all lengths, eager calls, compiled ones and CUDA
     graphs read one copy. It is waited for when it is made: every stream and every graph may read it from then on. A weight
-    that was changed in place is packed again into the same memory, which a graph that was captured before reads too. A
-    packed weight is dropped with its weight.
+    that was changed in place is packed again into the same memory, in all its layouts, which a graph that was captured before
+    reads too. A packed weight is dropped with its weight.
 
     A parameter is kept when first seen. Any other tensor is kept from its second call on: one that is computed in every call
     (weight norm) is packed in every call, but is neither waited for nor kept. Nothing is kept of a weight that is first seen
@@ -129,7 +129,9 @@ class Packer:
                 return entry.packed  # another thread has just packed it
             if entry is None and not self._stays(weight):
                 return press(weight.detach())
-            return self._keep(weight, None if entry is None else entry.packed)
+            packed = _keep(self._shelf, weight, None if entry is None else entry.packed)
+            _renew(weight)
+            return packed
 
     def _stays(self, weight: "Tensor") -> bool:
         """Return whether a weight will be seen again: it is a parameter, or was seen before."""
@@ -144,19 +146,35 @@ class Packer:
         seen[key] = weakref.ref(weight, lambda _: seen.pop(key, None))
         return False
 
-    def _keep(self, weight: "Tensor", before: "Tensor | None") -> "Tensor":
-        """Pack a weight into the memory that it had before, else into memory of its own, and wait for it."""
-        # The version is read first: a weight that another thread changes meanwhile is packed once more.
-        version, address, key, shelf = weight._version, weight.data_ptr(), id(weight), self._shelf
-        packed = shelf.press.kept(weight.detach(), before)
-        if weight.is_cuda:
-            import torch
 
-            torch.cuda.current_stream(weight.device).synchronize()
-        owner = weakref.ref(weight, lambda _: shelf.drop(key))
-        self._entries[key] = _Packed(owner, version, address, packed)
-        _filled.add(shelf)
-        return packed
+def _keep(shelf: _Shelf, weight: "Tensor", before: "Tensor | None") -> "Tensor":
+    """Pack a weight into the memory that it had before, else into memory of its own, and wait for it."""
+    # The version is read first: a weight that another thread changes meanwhile is packed once more.
+    version, address, key = weight._version, weight.data_ptr(), id(weight)
+    packed = shelf.press.kept(weight.detach(), before)
+    if weight.is_cuda:
+        import torch
+
+        torch.cuda.current_stream(weight.device).synchronize()
+    owner = weakref.ref(weight, lambda _: shelf.drop(key))
+    shelf.entries[key] = _Packed(owner, version, address, packed)
+    _filled.add(shelf)
+    return packed
+
+
+def _renew(weight: "Tensor") -> None:
+    """Pack a weight that was changed in place again in its other layouts too: a CUDA graph may read one that no call passes by."""
+    version, address = weight._version, weight.data_ptr()
+    for shelf in list(_filled):
+        entry = shelf.entries.get(id(weight))
+        # Of new memory (`.to()`) the other layouts may not take the type: their next call says so.
+        if (
+            entry is not None
+            and entry.owner() is weight
+            and entry.address == address
+            and entry.version != version
+        ):
+            _keep(shelf, weight, entry.packed)
 
 
 class _FunctionPress:
