@@ -78,6 +78,15 @@ def test_a_kernel_that_leaves_memory_behind_is_refused(bench, clock, kernels):
     measured = bench.trial("leak", CONFIG)
     assert (measured.status, measured.detail) == ("wrong", "it left 512 bytes of GPU memory behind")
     assert bench.trial("good", CONFIG).status == "ok"
+
+    def leak_wrongly(x, weight, bias, out):
+        clock.bytes = 2000
+        return exact(x, weight, bias, out).add_(1)
+
+    kernels["both"] = leak_wrongly
+    detail = bench.trial("both", CONFIG).detail
+    assert "error against float64" in detail
+    assert detail.endswith("; it left 488 bytes of GPU memory behind")
     clock.bytes = 1000
     assert [one.status for one in bench.final([("good", CONFIG), ("leak", CONFIG)])] == ["ok", "ok", "ok"]
     clock.bytes, kernels["leak"] = 5000, exact

@@ -84,6 +84,8 @@ class Bench:
         self._refer()
         measured = self._guarded(lambda: self._trial(kernel, config))
         left = self._left_behind()
+        if left and measured.status == "wrong":
+            left = f"{measured.detail}; {left}"
         return _wrong(measured, left) if left else measured
 
     def final(self, candidates: Sequence[tuple[str, str]]) -> list[Measurement]:
