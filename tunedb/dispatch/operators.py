@@ -12,6 +12,7 @@ import torch
 from tunedb.device import Device, current
 from tunedb.dispatch import inductor, lookup
 from tunedb.dispatch.calls import PLAIN
+from tunedb.dispatch.fused import wins_fused
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
 from tunedb.problem import is_transposed, op_of, rank
@@ -131,7 +132,11 @@ def _is_torchs(
         groups,
         dilation,
     )
-    return isinstance(call, str) or lookup.answer(call.problem, _device(x)).kernel == "aten"
+    if isinstance(call, str):
+        return True
+    device = _device(x)
+    found = lookup.answer(call.problem, device)
+    return found.kernel == "aten" or not wins_fused(found.record, device)
 
 
 def _is_static(x: "Tensor") -> bool:
