@@ -19,7 +19,9 @@ def compared(scripts, tmp_path, capsys):
             with Store(path) as store:
                 for record, candidates in found:
                     store.put(record, candidates)
-        return module.main([*map(str, paths)]), json.loads(capsys.readouterr().out.splitlines()[-1])
+        status, lines = module.main([*map(str, paths)]), capsys.readouterr().out.splitlines()
+        assert len(lines) == 2 + len(sweeps[0])
+        return status, json.loads(lines[-1])
 
     return run
 
