@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import time
 from functools import partial
 
@@ -84,7 +85,7 @@ def test_whoever_may_win_is_called_often(make_bench, kernels, monkeypatch):
 def test_a_reason_is_given(make_bench, kernels):
     """Each refusal says what was seen."""
     expected = {
-        "wrong in 25 % of calls": "repetitions gave other bits",
+        "wrong in 25 % of calls": "repetitions gave other bits|error against float64",
         "lazier": "repetitions gave other bits",
         "writes behind its output": "beside its output",
         "writes before its input": "changed its input",
@@ -97,7 +98,8 @@ def test_a_reason_is_given(make_bench, kernels):
         measured = bench.trial("bad", CONFIG)
         if measured.status == "ok":
             measured = bench.final([("bad", CONFIG)])[1]
-        assert (measured.status, text in measured.detail) == ("wrong", True), measured
+        assert measured.status == "wrong", measured
+        assert re.search(text, measured.detail), measured
     kernels["bad"] = ADVERSARIES["clipping"](random.Random(2))
     assert bench.trial("bad", CONFIG).status == "ok"
     assert "16 times as large" in bench.final([("bad", CONFIG)])[1].detail

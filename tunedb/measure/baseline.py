@@ -110,10 +110,10 @@ class Yardstick:
 
         What it changed is made anew, so that nobody else is blamed.
         """
-        marks = self._marks()
-        if bool((marks == self._undamaged).all()):
-            if not bool(broken(out)):
-                return ""
+        beside, same = broken(out), (self._marks() == self._undamaged).all()
+        if bool(same & ~beside):  # the usual case waits once
+            return ""
+        if bool(same):
             mend(out)
             return "it wrote to memory beside its output"
         fill(self.problem, self.tensors)

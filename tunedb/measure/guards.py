@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["GUARD", "broken", "guarded_empty", "mend"]
+__all__ = ["GUARD", "broken", "guarded_empty", "mend", "whole"]
 
 GUARD = (
     1 << 16
@@ -44,6 +44,16 @@ def broken(tensor: "Tensor") -> "Tensor":
     return before | behind
 
 
+def whole(tensor: "Tensor") -> "Tensor":
+    """Return a tensor of guarded_empty with its guards, flat."""
+    import torch
+
+    assert tensor.storage_offset() == GUARD // tensor.dtype.itemsize, (
+        "the tensor must be one of guarded_empty"
+    )
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(tensor.untyped_storage())
+
+
 def _guards(tensor: "Tensor") -> "tuple[Tensor, Tensor]":
     """Return the two guards as integers."""
     import torch
@@ -51,6 +61,5 @@ def _guards(tensor: "Tensor") -> "tuple[Tensor, Tensor]":
     size = tensor.dtype.itemsize
     kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
     margin = GUARD // size
-    whole = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(tensor.untyped_storage()).view(kind)
-    assert tensor.storage_offset() == margin, "the tensor must be one of guarded_empty"
-    return whole[:margin], whole[-margin:]
+    flat = whole(tensor).view(kind)
+    return flat[:margin], flat[-margin:]

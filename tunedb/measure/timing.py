@@ -20,6 +20,7 @@ FLUSH_US = 100.0  # what clearing L2 before a repetition takes, about
 AGAIN = 3  # times that repetitions which the host queued too late are made again
 WIDE = 0.06  # of the median, between the 20th and the 80th percentile; 0.02 is usual
 HOLD = 10  # clearings of L2: about a millisecond
+LEAD = 3  # clearings before the first repetition: else the host, which has just waited, is late for it
 
 
 class Quality(NamedTuple):
@@ -111,6 +112,8 @@ class GpuClock:
             return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
         queued = []
+        for _ in range(LEAD):
+            self._flush.zero_()
         for turn in range(rounds):
             for position in _order(len(calls), turn):
                 index, call = calls[position]

@@ -2,14 +2,14 @@
 
 A kernel with a race is right most of the time, one that trusts what it finds in the output is right the second time, and one
 that launches on a stream of its own is right if the host waits long enough. None of that shows in one checked result, so every
-timed repetition writes over a poisoned output and leaves a checksum.
+timed repetition writes over a poisoned output; of a finalist each leaves a checksum, of a trial, which only ranks, the last.
 """
 
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tunedb.measure.guards import broken
+from tunedb.measure.guards import whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,10 @@ class Watched:
     def after(self) -> None:
         """Queue the checksum of the output; nothing is waited for."""
         self._seen.append(checksum(self.out))
+
+    def poisoned(self) -> "Poisoned":
+        """Return the call without its checksums, to be timed: `after` looks at the last repetition."""
+        return Poisoned(self)
 
     def first(self, hold: Callable[[], None]) -> "Tensor":
         """Call once; its bits are what all later ones are held against.
@@ -68,6 +72,17 @@ class Watched:
         return f"{wrong} of {count} repetitions gave other bits than the first call" if wrong else ""
 
 
+class Poisoned:
+    """A call that writes over a poisoned output in every repetition."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.before = watched.before
+        self._call = watched
+
+    def __call__(self) -> "Tensor":
+        return self._call()
+
+
 def checksum(tensor: "Tensor") -> "Tensor":
     """Return the sum of a dense tensor's bits as integers of 8 bytes or fewer: any single change changes it."""
     import torch
@@ -79,10 +94,7 @@ def checksum(tensor: "Tensor") -> "Tensor":
 
 
 def checksums(guarded: "Iterable[Tensor]", plain: "Iterable[Tensor]" = ()) -> "Tensor":
-    """Return the checksums of tensors, and of guarded ones whether their guards are broken, as one tensor."""
+    """Return the checksums of tensors, of guarded ones with their guards, as one tensor."""
     import torch
 
-    found = []
-    for tensor in guarded:
-        found += [checksum(tensor), broken(tensor).long()]
-    return torch.stack([*found, *(checksum(tensor) for tensor in plain)])
+    return torch.stack([checksum(tensor) for tensor in (*map(whole, guarded), *plain)])
