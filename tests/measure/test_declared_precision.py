@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunedb.measure import baseline, tolerance
 from tunedb.measure import bench as bench_module
-from tunedb.measure.reference import Deviation, choose_part, reference, tf32_deviation
+from tunedb.measure.reference import Deviation, Part, choose_part, reference, tf32_deviation
 from tunedb.measure.tolerance import Contract
 from tunedb.weights.layout import nearest_tf32
 
@@ -108,6 +108,37 @@ def test_an_input_of_another_scale_has_the_same_limit(benches):
     _, clipped, right = bench.final([("clipping", CONFIG), ("rounding", CONFIG)])
     assert (clipped.status, right.status) == ("wrong", "ok")
     assert "16 times as large" in clipped.detail
+
+
+def test_what_torch_took_changes_no_verdict(monkeypatch, benches):
+    """The limits are the same to a part in a thousand whether torch multiplied in TF32, exactly, or each in one of its modes."""
+    real = baseline.Yardstick._call
+    limits = []
+    for modes in ((), (True,), (True, False)):
+
+        def call(self, searched, modes=modes):
+            def run():
+                x, weight, bias = self._of_mode[searched]
+                return rounding(x, weight, bias, self.output())
+
+            return run if searched in modes else real(self, searched)
+
+        monkeypatch.setattr(baseline.Yardstick, "_call", call)
+        bench = benches("tf32")
+        assert [bench.trial(name, CONFIG).status for name in ("rounding", "good", "truncating")] == ["ok", "ok", "wrong"]  # fmt: skip
+        assert (bench.aten_error > 1e-4) == bool(modes)
+        limits.append(bench._yardstick._reference.contract.error_limit)
+    assert limits == pytest.approx([limits[0]] * 3, rel=1e-3)
+
+
+def test_elements_without_a_reference_may_be_as_far_from_torchs_as_both_errors(monkeypatch, benches):
+    """A candidate in TF32 agrees with torch's exact output beyond the part that float64 covers; a mistake there is found."""
+    monkeypatch.setattr(baseline, "choose_part", lambda *_: Part((0, 2), (0, 1), (0, 3)))
+    bench = benches("tf32")
+    assert bench.trial("rounding", CONFIG).status == "ok"
+    measured = bench.trial("one_element", CONFIG)  # in sample 1
+    assert measured.status == "wrong"
+    assert "whole output" in measured.detail
 
 
 @pytest.mark.parametrize("torchs", [0.0, 1e-7, 2.9e-4, 6e-4])

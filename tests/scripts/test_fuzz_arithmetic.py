@@ -194,3 +194,18 @@ def test_an_unwritten_element_is_wrong(launches):
     found = launches(run)
     assert found.status == "wrong"
     assert "1 of" in found.detail
+
+
+def test_three_products_of_tf32_are_refused_and_not_wrong(launches):
+    """What a sweep of exact products would not take for its error of 6e-8 is no bug: the case of 464 launches on an H100."""
+
+    def run(x, weight, bias, out):
+        (high, low), (w_high, w_low) = split(x), split(weight)
+        total = torch.zeros_like(out, dtype=torch.float64)
+        for one, other, added in ((low, w_high, 0 * bias), (high, w_low, 0 * bias), (high, w_high, bias)):
+            total += exact(one, other, added, torch.empty_like(total))
+        return out.copy_(total)
+
+    found = launches(run)
+    assert found.status == "refused"
+    assert "error against float64 must be at most" in found.detail
