@@ -3,8 +3,9 @@
     python scripts/check_dispatch.py --db db/h200.sqlite --gpus all --out benchmarks/h200/dispatch.md
     python scripts/check_dispatch.py --suite models --gpus all --out benchmarks/h200/dispatch_others.md
 
-For every record: the answer's tier must be `exact`, its result within the error contract (at most 1.1 times
-torch's own error against float64), and its GPU time, interleaved with torch's, at most 3 % above torch's.
+For every record: the answer's tier must be `exact`, its result within the error contract (against float64 at most 1.1
+times the error that the declared precision permits: torch's, and where TF32 is declared that of rounded factors), and its
+GPU time, interleaved with torch's, at most 3 % above torch's.
 Torch is taken in the faster of its two modes (cudnn.benchmark on and off) and its error is the larger one, since a
 record answers users of either. With --suite it is the problems of a suite that have no record, which any tier may answer.
 A page goes to --out (or stdout), the last line of stdout is one JSON object. Status 1: something failed.

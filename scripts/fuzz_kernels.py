@@ -5,7 +5,8 @@
 Each config is compiled once, in a pool of processes, and launched on the problem and on relatives that share its machine code
 (other batches and extents), every one three times: on a poisoned output, again, and over the result, between guards of NaN. A failure
 is a line of failures.jsonl in --out, with all that repeats it (`--again FILE`). The last line of stdout is one JSON
-object: launches by kernel and outcome. Status 1: a launch was wrong, crashed or hung.
+object: launches by kernel and outcome. Status 1: a launch was wrong (beyond what its arithmetic can give, other bits in another
+call, or memory that is not its own), crashed or hung. "refused" is no failure: less exact than the error contract of a sweep.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from tunedb.tune.gpu_process import Limits, PrepareError, Runner
 from tunedb.tune.space import Space
 
 BAD = ("wrong", "crashed", "timed-out", "bug")
+LAUNCHED = ("ok", "refused", "wrong", "crashed", "timed-out")
 BENCH = "fuzz.launches:Launches"
 LIMITS = Limits(compile_s=60.0, prepare_s=120.0, trial_s=20.0)
 AHEAD = 3  # compilations under way for each process of the pool
@@ -172,9 +174,7 @@ def summary(counts: Counter[tuple[str, str]]) -> dict[str, Any]:
     by_kernel: dict[str, dict[str, int]] = {}
     for (kernel, status), count in sorted(counts.items()):
         by_kernel.setdefault(kernel, {})[status] = count
-    launches = sum(
-        count for (_, status), count in counts.items() if status in ("ok", "wrong", "crashed", "timed-out")
-    )
+    launches = sum(count for (_, status), count in counts.items() if status in LAUNCHED)
     return {"launches": launches, "by_kernel": by_kernel}
 
 

@@ -6,7 +6,7 @@ import triton
 from tunedb.kernels.implicit_gemm.launch import Config, geometry_of
 from tunedb.kernels.shared.compensated_sum import sum_length
 from tunedb.kernels.shared.geometry import axes, residue_lengths
-from tunedb.kernels.shared.precision import worth_trying
+from tunedb.kernels.shared.searched_precisions import searched_precisions
 from tunedb.kernels.shared.split_sum import splits
 
 from tunedb.device import Device
@@ -56,7 +56,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "BLOCK_N": tuple(size for size in (16, 32, 64, 128, 256) if size < 2 * max(c_out, 9)),
         "BLOCK_K": (16, 32, 64) if problem.dtype == "float32" else (16, 32, 64, 128),
         "SPLIT": splits(problem, 4 * device.sm_count, sum_length(problem)),
-        "DOT": worth_trying(problem),
+        "DOT": searched_precisions(problem, device),
         "num_warps": (2, 4, 8),
         "num_stages": (2, 3, 4, 5),
     }

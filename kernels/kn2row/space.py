@@ -2,7 +2,8 @@
 
 from tunedb.kernels.kn2row.launch import Config, pitch, valid, width_of
 from tunedb.kernels.shared.geometry import axes
-from tunedb.kernels.shared.precision import dots, worth_trying
+from tunedb.kernels.shared.precision import dots
+from tunedb.kernels.shared.searched_precisions import searched_precisions
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -33,7 +34,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
             if size < 2 * max(c_out, 9) and (size * kept <= 2 * most or size == 16)
         ),
         "BLOCK_K": (16, 32, 64) if c_in > 32 else (16, 32),
-        "DOT": worth_trying(problem),
+        "DOT": searched_precisions(problem, device),
         "num_warps": (4, 8),
         "num_stages": (2, 3, 4),
     }

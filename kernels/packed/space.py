@@ -6,7 +6,8 @@ import triton
 from tunedb.kernels.packed.launch import WIDTHS, Config, grid_of, valid
 from tunedb.kernels.packed.shape import closest, columns_of, is_ready, residues_of_row, runs_of
 from tunedb.kernels.shared.packing import packed_elements, packing_of
-from tunedb.kernels.shared.precision import dots, worth_trying
+from tunedb.kernels.shared.precision import dots
+from tunedb.kernels.shared.searched_precisions import searched_precisions
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -93,7 +94,7 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
         "BLOCK_K": (16, 32, 64),
         # float32 gains nothing from more tiles: its products take longer, and hide the store.
         "TILES": (1, 4) if problem.dtype != "float32" else (1,),
-        "DOT": worth_trying(problem),
+        "DOT": searched_precisions(problem, device),
         "num_warps": (4, 8),
         "num_stages": (3, 4, 5),
     }

@@ -8,7 +8,7 @@ from tunedb.problem import Problem
 
 __all__ = ["accumulator", "dots", "operand", "product", "round_tf32", "worth_trying"]
 
-# Operations of a problem. The largest one of many channels that torch computed without TF32 on an H200 had half as many.
+# Operations of a problem with many channels: above it three products of TF32 are too slow.
 SMALL = 1 << 33
 
 
@@ -20,11 +20,9 @@ def dots(problem: Problem) -> tuple[str, ...]:
 
 
 def worth_trying(problem: Problem) -> tuple[str, ...]:
-    """Return the permitted precisions that a search should try.
+    """Return the permitted precisions without those that are too slow: "ieee" for many channels where TF32 is permitted.
 
-    A result's error is compared with torch's. Where TF32 is permitted, torch still computes without it if a problem is small
-    or has few channels: there a search tries exacter products too. It leaves out "ieee" for many channels, where products
-    without tensor cores are too slow.
+    A search tries fewer (searched_precisions): it knows the error contract. This part is in the hash of every record.
     """
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     permitted = dots(problem)

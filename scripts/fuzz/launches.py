@@ -1,25 +1,28 @@
-"""A bench that times nothing: one problem's tensors between guards, and candidates called three times and judged on them."""
+"""A bench that times nothing: one problem's tensors between guards, and candidates called three times and judged on them.
+
+A result is "wrong" where it is beyond what its arithmetic can give (fuzz.arithmetic), differs between calls, or touched
+what is not its own. It is "refused" where it is none of this but a sweep would not take it: less exact than the error
+contract asks. That is arithmetic, not a bug.
+"""
 
 import math
 from typing import Any
 
 import torch
 
+from fuzz.arithmetic import arithmetic_of, farthest, magnitudes
 from tunedb.device import Device
 from tunedb.kernel import config_from_json, load
 from tunedb.launch import launcher
 from tunedb.measure import guards
 from tunedb.measure.baseline import empty_output, make_tensors
-from tunedb.measure.reference import Deviation, choose_part, cut, deviation, reference
-from tunedb.measure.tolerance import Contract, disagreement
+from tunedb.measure.reference import Part, cut, deviation, reference, tf32_deviation
+from tunedb.measure.tolerance import NOTHING, Contract
 from tunedb.measure.verification import checksum, checksums
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 
 __all__ = ["Launches"]
-
-# Of products whose factors are rounded to TF32: relative errors seen on a GPU are 2.9e-4. Torch may compute them exactly.
-TF32 = 4e-4
 
 
 class Launches:
@@ -32,14 +35,17 @@ class Launches:
         place: Any = torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
         self._problem = problem
         self._tensors = make_tensors(problem, place)
-        part = choose_part(problem)
-        exact = reference(problem, *self._tensors, part)
-        theirs = empty_output(problem, place).copy_(_of_torch(problem, self._tensors))
-        found = deviation(cut(problem, theirs, part), exact)
-        scale = float(exact.norm()) / math.sqrt(max(1, exact.numel()))
-        if problem.precision == "tf32":
-            found = Deviation(max(found.error, TF32), max(found.largest, 8 * TF32 * scale))
-        self._part, self._exact, self._theirs, self._contract = part, exact, theirs, Contract(found, scale)
+        # All of it: the problems are small.
+        self._part = Part(*map(_all, (problem.n, problem.groups, problem.c_out // problem.groups)))
+        self._exact = reference(problem, *self._tensors, self._part)
+        self._magnitude = magnitudes(problem, *self._tensors, self._part)
+        tf32 = problem.precision == "tf32"
+        # Without cudnn.benchmark only: its search would take longer than the launches. Who is refused is only counted.
+        self._contract = Contract(
+            deviation(self._cut(_of_torch(problem, self._tensors)), self._exact),
+            scale=float(self._exact.norm()) / math.sqrt(max(1, self._exact.numel())),
+            tf32=tf32_deviation(problem, *self._tensors, self._part, self._exact) if tf32 else NOTHING,
+        )
         self._out = empty_output(problem, place)
         self._marks = self._now()
 
@@ -48,24 +54,25 @@ class Launches:
         parsed = config_from_json(module, config)
         if reason := module.valid(self._problem, parsed, _device(self._out)):
             return Measurement("invalid", detail=reason)
+        limits = farthest(
+            self._problem, arithmetic_of(module, self._problem, parsed), self._exact, self._magnitude
+        )
         plan = module.plan(self._problem, parsed, launcher)
         try:
-            detail = self._judged(plan)
+            return self._judged(plan, limits)
         finally:
             packer = getattr(plan, "packer", None)
             if packer is not None:
                 packer.clear()
-        return Measurement("wrong" if detail else "ok", detail=detail)
 
     def close(self) -> None:
         pass
 
-    def _judged(self, plan: Any) -> str:
+    def _judged(self, plan: Any, limits: torch.Tensor) -> Measurement:
         plan(*self._tensors, out=self._out.fill_(math.nan))
         first = checksum(self._out)
-        found = deviation(cut(self._problem, self._out, self._part), self._exact)
-        flaw = self._contract.breach(found)
-        flaw = flaw or self._contract.disagrees(found, disagreement(self._out, self._theirs))
+        flaw = _beyond(self._cut(self._out), self._exact, limits)
+        found = deviation(self._cut(self._out), self._exact)
         plan(*self._tensors, out=self._out.fill_(math.nan))
         second = checksum(self._out)
         plan(*self._tensors, out=self._out)  # over its own result
@@ -73,10 +80,32 @@ class Launches:
             flaw = "a later call gave other bits"
         if not flaw and (bool((self._now() != self._marks).any()) or bool(guards.broken(self._out))):
             flaw = "it changed its input or memory beside its tensors"
-        return flaw
+        if flaw:
+            return Measurement("wrong", detail=flaw)
+        refusal = self._contract.breach(found)
+        return Measurement("refused" if refusal else "ok", detail=refusal)
+
+    def _cut(self, output: torch.Tensor) -> torch.Tensor:
+        return cut(self._problem, output, self._part)
 
     def _now(self) -> torch.Tensor:
-        return checksums([one for one in (*self._tensors, self._theirs) if one is not None], [self._exact])
+        return checksums([one for one in self._tensors if one is not None], [self._exact, self._magnitude])
+
+
+def _all(size: int) -> tuple[int, ...]:
+    return tuple(range(size))
+
+
+def _beyond(out: torch.Tensor, exact: torch.Tensor, limits: torch.Tensor) -> str:
+    """Return which element is farther from the exact result than its limit, or an empty string."""
+    apart = (out.double() - exact).abs()
+    beyond = ~(apart <= limits)  # NaN too
+    count = int(beyond.sum())
+    if not count:
+        return ""
+    worst = int(torch.where(beyond, (apart / limits).nan_to_num(math.inf), 0.0).argmax())
+    at, off, limit = (float(one.flatten()[worst]) for one in (exact, apart, limits))
+    return f"{count} of {out.numel()} elements are beyond what their arithmetic can give: one of {at:.6g} may be off by {limit:.3g}, but is by {off:.3g}"
 
 
 def _of_torch(problem: Problem, tensors: Any) -> torch.Tensor:

@@ -11,7 +11,7 @@ from tunedb.kernels import implicit_gemm
 from tunedb.kernels.shared.split_sum import split_sum_signature, splits
 
 from tunedb.device import by_slug
-from tunedb.kernel import config_to_json, load
+from tunedb.kernel import config_to_json
 
 DEVICE = by_slug("h200")
 LAST = {"layout": "channels_last"}
@@ -76,12 +76,3 @@ def test_what_cannot_be_is_refused(change, flaw):
     """A config that cannot be launched says why."""
     given = LONG["a bias"]
     assert implicit_gemm.valid(given, implicit_gemm.default(given, DEVICE)._replace(**change), DEVICE) == flaw
-
-
-@pytest.mark.parametrize("name", ["implicit_gemm", "packed", "kn2row"])
-def test_small_problems_may_be_exact(name):
-    """Where torch may compute without TF32 a search has products of three TF32 ones; large problems do not."""
-    small = problem("conv_transpose1d", c=(128, 64), extents=(431,), k=16, s=8, p=4)
-    large = problem("conv_transpose2d", n=64, c=(256, 256), extents=(56, 56), k=4, s=2, p=1)
-    assert load(name).space(small, DEVICE)["DOT"] == ("tf32", "tf32x3")
-    assert load(name).space(large, DEVICE)["DOT"] == ("tf32",)

@@ -1,8 +1,10 @@
 """A kernel with faults on request, and the columns of a benchmark measured with it on a CPU."""
 
 import json
+import types
 
 import pytest
+from fake_bench import CONFIG, PROBLEM, Config
 from fake_columns import H200, SMALL, Kernel
 
 from tunedb.errors import KernelError
@@ -47,3 +49,17 @@ def fake(scripts):
         return scripts("bench.sources").Stored("fake", json.dumps({"BLOCK": 1, "FAULT": fault}), arch)
 
     return stored
+
+
+@pytest.fixture
+def launches(scripts, monkeypatch):
+    """Return a function that judges a plain function as a kernel, as the fuzzing of kernels does."""
+    module = scripts("fuzz.launches")
+    real = module.load
+
+    def judged(run, problem=PROBLEM):
+        kernel = types.SimpleNamespace(Config=Config, valid=lambda *_: "", plan=lambda *_: run)
+        monkeypatch.setattr(module, "load", lambda name: real(name) if name == "aten" else kernel)
+        return module.Launches(problem, 0).trial("fake", CONFIG)
+
+    return judged

@@ -2,11 +2,11 @@
 
 import json
 import random
-import types
+from collections import Counter
 
 import pytest
 from adversaries import ADVERSARIES
-from fake_bench import CONFIG, PROBLEM, Config, exact
+from fake_bench import exact
 
 from tunedb.device import by_slug
 from tunedb.problem import OPS, checked
@@ -38,20 +38,6 @@ def test_a_relative_is_the_same_layer(problems):
     assert len(set(found)) > 5
     same = {"n": 1, "in_d": 1, "in_h": 1, "in_w": 1}
     assert {one._replace(**same) for one in found} == {problem._replace(**same)}
-
-
-@pytest.fixture
-def launches(scripts, monkeypatch):
-    """Return a function that judges a plain function as a kernel."""
-    module = scripts("fuzz.launches")
-    real = module.load
-
-    def judged(run):
-        kernel = types.SimpleNamespace(Config=Config, valid=lambda *_: "", plan=lambda *_: run)
-        monkeypatch.setattr(module, "load", lambda name: real(name) if name == "aten" else kernel)
-        return module.Launches(PROBLEM, 0).trial("fake", CONFIG)
-
-    return judged
 
 
 def test_an_honest_launch_is_right(launches):
@@ -123,6 +109,19 @@ def test_the_loop_counts_every_launch_and_keeps_failures(scripts, tmp_path):
     problem, choice, _ = noted[0]
     path.write_text(json.dumps({"problem": list(problem), "kernel": choice.kernel, "config": choice.config}))
     assert list(script.repeated(path)) == [(problem, choice)]
+
+
+def test_a_refused_launch_is_counted_and_is_no_failure(scripts):
+    """The summary has it by kernel, among the launches; what makes a failure of a run does not hold it."""
+    script = scripts("fuzz_kernels")
+    counts = Counter({("packed", "refused"): 3, ("packed", "ok"): 4, ("direct", "spilled"): 2})
+    found = script.summary(counts)
+    assert found == {
+        "launches": 7,
+        "by_kernel": {"direct": {"spilled": 2}, "packed": {"ok": 4, "refused": 3}},
+    }
+    assert "refused" not in script.BAD
+    assert "wrong" in script.BAD
 
 
 def test_relatives_share_the_machine_code(scripts):

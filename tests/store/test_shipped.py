@@ -18,6 +18,7 @@ pytest.importorskip("triton")
 
 SHIPPED = files.shipped_files()
 PROVENANCE = {"h100": "measured", "h200": "measured", "4090": "predicted"}
+TF32 = 2.0**-11
 OF_MODELS = "h100"  # holds layers of real models, not the shipped suites
 HELD = {  # how many of each that file has
     ("float16", "channels_first"): 166,
@@ -106,7 +107,9 @@ def test_figures(slug):
         if record.provenance == "measured":
             assert record.time_us_low <= record.time_us <= record.time_us_high
             assert record.time_us <= 1.03 * record.aten_us, record
-            assert record.error <= max(SLACK * record.aten_error, ROUNDING), record
+            # Where TF32 is declared a record may have its error though torch was exact: 2.9e-4, at most a factor's half unit.
+            permitted = max(record.aten_error, TF32 if record.problem.precision == "tf32" else 0.0)
+            assert record.error <= max(SLACK * permitted, ROUNDING), record
             assert record.cudnn
             assert record.driver
         else:

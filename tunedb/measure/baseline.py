@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tunedb.kernel import load
 from tunedb.launch import dense_strides
 from tunedb.measure.guards import broken, guarded_empty, mend
-from tunedb.measure.reference import Deviation, Part, choose_part, cut, deviation, reference
+from tunedb.measure.reference import Deviation, Part, choose_part, cut, deviation, reference, tf32_deviation
 from tunedb.measure.timing import Clock, rounds_within, spread, timed
-from tunedb.measure.tolerance import Contract, disagreement
+from tunedb.measure.tolerance import NOTHING, Contract, disagreement
 from tunedb.measure.verification import checksums
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -52,7 +52,7 @@ class Yardstick:
     """A problem's seeded tensors, torch's time, and what results are judged by: a float64 reference and torch's result.
 
     Torch runs with and without cudnn.benchmark: the faster counts as its time, the less exact as its error, since
-    a record answers users of either mode. The reference is made when it is first needed: whoever only asks for torch's
+    a record answers users of either mode. Where TF32 is declared, its error is permitted whatever cuDNN took. The reference is made when it is first needed: whoever only asks for torch's
     time does not pay for it.
     Raises what torch raises where the problem does not fit the device or torch cannot compute it.
     """
@@ -163,8 +163,11 @@ class Yardstick:
             if not deviations or found < min(deviations.values()):
                 theirs.copy_(result)
             deviations[searched] = found
+        permits = self.problem.precision == "tf32"
         contract = Contract(
-            aten=max(deviations.values()), scale=float(exact.norm()) / math.sqrt(max(1, exact.numel()))
+            aten=max(deviations.values()),
+            scale=float(exact.norm()) / math.sqrt(max(1, exact.numel())),
+            tf32=tf32_deviation(self.problem, *self.tensors, part, exact) if permits else NOTHING,
         )
         gc.collect()
         return _Reference(

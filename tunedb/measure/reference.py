@@ -5,11 +5,12 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.problem import Problem
+from tunedb.weights.layout import nearest_tf32
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Deviation", "Part", "choose_part", "cut", "deviation", "reference"]
+__all__ = ["Deviation", "Part", "choose_part", "cut", "deviation", "reference", "tf32_deviation"]
 
 # What a reference may cost: 1e11 bytes moved are 50 ms on an H200, 1e12 operations about as much; the
 # doubles that are alive together stay under 8 GB.
@@ -86,8 +87,18 @@ def cut(problem: Problem, output: "Tensor", part: Part) -> "Tensor":
     return whole
 
 
-def reference(problem: Problem, x: "Tensor", weight: "Tensor", bias: "Tensor | None", part: Part) -> "Tensor":
+def reference(
+    problem: Problem,
+    x: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor | None",
+    part: Part,
+    *,
+    rounded: bool = False,
+) -> "Tensor":
     """Return a part of the exact result: float64 [samples, groups, channels, depth, height, width].
+
+    With `rounded` it is the exact result for a float32 input and weight that are rounded to the nearest TF32 first.
 
     It is a sum over the kernel's taps of matrix products, straight from the definition: no library's
     convolution can be wrong or slow in it, whatever the strides, groups and dilations.
@@ -95,13 +106,15 @@ def reference(problem: Problem, x: "Tensor", weight: "Tensor", bias: "Tensor | N
     groups, c_in = problem.groups, problem.c_in // problem.groups
     x = x.index_select(0, _index(part.samples, x)) if len(part.samples) != problem.n else x
     x = x.reshape(len(part.samples), groups, c_in, *problem.extents)
-    x = x.index_select(1, _index(part.groups, x)).double()
+    x = x.index_select(1, _index(part.groups, x))
     if problem.transposed:  # [groups, c_in, c_out, taps] -> [groups, c_out, c_in, taps]
         taps = weight.reshape(groups, c_in, problem.c_out // groups, -1).transpose(1, 2)
     else:
         taps = weight.reshape(groups, problem.c_out // groups, c_in, -1)
-    taps = taps.index_select(0, _index(part.groups, x)).index_select(1, _index(part.channels, x)).double()
-    out = (_scatter if problem.transposed else _gather)(problem, x, taps)
+    taps = taps.index_select(0, _index(part.groups, x)).index_select(1, _index(part.channels, x))
+    if rounded:
+        x, taps = nearest_tf32(x), nearest_tf32(taps)
+    out = (_scatter if problem.transposed else _gather)(problem, x.double(), taps.double())
     if bias is not None:
         chosen = (
             bias.reshape(groups, -1)
@@ -110,6 +123,17 @@ def reference(problem: Problem, x: "Tensor", weight: "Tensor", bias: "Tensor | N
         )
         out += chosen.double()[None, :, :, None, None, None]
     return out
+
+
+def tf32_deviation(
+    problem: Problem, x: "Tensor", weight: "Tensor", bias: "Tensor | None", part: Part, exact: "Tensor"
+) -> Deviation:
+    """Return how far a float32 problem is from its reference if only its factors are rounded, to the nearest TF32.
+
+    It follows from the problem's numbers alone: no GPU, library or order of summation has a part in it. It costs as much
+    as the reference.
+    """
+    return deviation(reference(problem, x, weight, bias, part, rounded=True), exact)
 
 
 def _gather(problem: Problem, x: "Tensor", weight: "Tensor") -> "Tensor":
