@@ -112,3 +112,19 @@ def test_odd_names_of_modules(path, names, ids):
     layers.save(path)
     assert [entry.id for entry in Layers.load(path)] == ids
     assert [record["id"] for record in json.loads(path.read_text(encoding="utf-8"))] == ids
+
+
+def test_layers_as_they_are_compiled():
+    """Two-dimensional ones are in channels_last, the calls of both layouts together; others stay as they are."""
+    flat, square = nn.Conv1d(4, 4, 3), nn.Conv2d(4, 4, 3)
+    with torch.no_grad(), tunedb.capture() as layers:
+        flat(torch.randn(1, 4, 20))
+        for _ in range(2):
+            square(torch.randn(1, 4, 9, 9))
+        square(torch.randn(1, 4, 9, 9).to(memory_format=torch.channels_last))
+    compiled = layers.compiled()
+    assert len(layers) == 3
+    assert [(one.op, one.layout, one.calls) for one in compiled] == [
+        ("conv1d", "channels_first", 1),
+        ("conv2d", "channels_last", 3),
+    ]

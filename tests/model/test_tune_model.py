@@ -73,6 +73,9 @@ from torch import nn
 def make():
     return nn.Sequential(nn.Conv1d(8, 16, 3)).half(), torch.randn(1, 8, 256).half()
 
+def make_image():
+    return nn.Sequential(nn.Conv2d(8, 16, 3)).half(), torch.randn(1, 8, 16, 16).half()
+
 def wrong():
     return nn.Conv1d(1, 1, 1)
 """
@@ -97,6 +100,27 @@ def test_the_command(own_database, tmp_path, monkeypatch):
     assert (record.device, record.provenance, record.problem.dtype) == ("4090", "predicted", "float16")
     assert "made_models:make on 4090" in result.output
     assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_command_for_a_compiled_model(own_database, tmp_path, monkeypatch):
+    """`--compiled` sweeps what torch.compile will look up."""
+    from click.testing import CliRunner
+
+    from tunedb.cli import main
+
+    (tmp_path / "made_models.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+
+    def stop(*_, **__):
+        raise ProblemError("swept no further.")
+
+    monkeypatch.setattr(module, "tune_layers", stop)
+    result = CliRunner().invoke(
+        main, ["tune", "made_models:make_image", "--compiled", "--save", "suite.json"]
+    )
+    assert [one["layout"] for one in json.loads((tmp_path / "suite.json").read_text())] == [
+        "channels_last"
+    ], result.output
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ __all__ = ["tune"]
     show_default=True,
     help="Search for so long: the layers with the most time to win first.",
 )
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="Tune the layers as torch.compile runs them: two-dimensional ones in channels_last.",
+)
 @device_option("GPU to tune for. Default: the GPU of this machine, else 4090, predicted.")
 @gpus_option
 @click.option(
@@ -43,6 +48,7 @@ __all__ = ["tune"]
 def tune(
     factory: str,
     minutes: float,
+    compiled: bool,
     device: str | None,
     gpus: str,
     save: Path | None,
@@ -61,6 +67,8 @@ def tune(
 
     model, inputs, named = made(factory)
     layers = capture_model(model, inputs, named)
+    if compiled:
+        layers = layers.compiled()
     if save is not None:
         layers.save(save)
     summary, goal = tune_layers(

@@ -62,6 +62,18 @@ class Layers:
         """Calls of all entries together."""
         return sum(entry.calls for entry in self.entries)
 
+    def compiled(self) -> Self:
+        """Return the layers as a model of torch.compile runs them: two-dimensional ones in channels_last, which Inductor chooses."""
+        calls: Counter[Problem] = Counter()
+        modules: dict[Problem, tuple[str, ...]] = {}
+        for problem, entry in self.problems.items():
+            run = problem._replace(layout="channels_last") if problem.rank == 2 else problem
+            calls[run] += entry.calls
+            modules[run] = tuple(dict.fromkeys((*modules.get(run, ()), *entry.modules)))
+        layers = type(self)()
+        layers.fill(calls, modules, self.skipped, self.dropped)
+        return layers
+
     def save(self, path: str | Path) -> None:
         """Write a captured suite, which `tunedb sweep --suite` and `Layers.load` read.
 

@@ -43,13 +43,15 @@ def tune_model(
     minutes: float = MINUTES,
     db: str | Path | None = None,
     gpus: str = "all",
+    compiled: bool = False,
     **named_inputs: Any,
 ) -> Tuned:
     """Search for better kernels for a model for some minutes, and switch the model over to what was found.
 
     The model is called once with `inputs` and `named_inputs`, under torch.no_grad, in the mode that it is in (call
     `model.eval()` first). Results go to `db`, by default the user's database; the search history lies beside it, so that a
-    second call goes on. `gpus` is "all" or CUDA indices, such as "0,1". Needs optuna and sqlite-utils, and starts processes.
+    second call goes on. `gpus` is "all" or CUDA indices, such as "0,1". With `compiled` the layers are tuned as torch.compile will
+    run them (Layers.compiled). Needs optuna and sqlite-utils, and starts processes.
     Raises ProblemError: where the model calls no convolution that tunedb can answer, or is not on a CUDA GPU. Raises
     DatabaseError: for a database that calls would not read.
     """
@@ -60,6 +62,8 @@ def tune_model(
             "model must be on a CUDA GPU, but has no parameter there: call model.cuda() first. `tunedb tune --device` predicts for a GPU that is elsewhere."
         )
     layers = capture_model(model, inputs, named_inputs)
+    if compiled:
+        layers = layers.compiled()
     summary, device = tune_layers(layers, minutes=minutes, db=db, gpus=gpus)
     return Tuned(layers, summary, report(layers.entries, device), use(model, layers))
 
