@@ -57,6 +57,14 @@ def test_several_suites_and_the_variant(run, shelf, kb81, fake_kernel):
         assert {layer[other[0][2:]] for layer in data["layers"]} >= {other[1]}
 
 
+def test_a_compiled_model(run, shelf, kb81, fake_kernel):
+    """--compiled asks for two-dimensional layers in channels_last, whose records are others."""
+    shelf.put(kb81._replace(problem=kb81.problem._replace(layout="channels_last")))
+    layers = json.loads(run("kernelbench", *FLOAT32, "--compiled", "--json").output)["layers"]
+    assert {one["layout"] for one in layers if one["op"].endswith("2d")} == {"channels_last"}
+    assert [one["id"] for one in layers if one["state"] == "answered"] == ["kb81"]
+
+
 def test_a_database_answers_first(run, shelf, kb81, fake_kernel, tmp_path):
     """With --db its records answer before those in use, for this report only."""
     shelf.put(kb81)
@@ -125,6 +133,7 @@ def test_an_empty_suite(run, shelf, tmp_path):
         (["kernelbench", "--html", "missing/a.html"], 2, "must be a file that can be written, but got missing/a.html"),
         (["kernelbench", "--html", "."], 2, "'--html'"),
         (["kernelbench", "--dtype", "float64"], 2, "'--dtype'"),
+        (["--compiled"], 2, "--compiled is of a model: name its suite"),
     ],
 )  # fmt: skip
 def test_what_cannot_work(run, shelf, tmp_path, monkeypatch, arguments, status, message):

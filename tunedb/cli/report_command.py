@@ -40,6 +40,11 @@ __all__ = ["report"]
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="tf32", show_default=True, help="Of float32, for layers that do not say their own."
 )  # fmt: skip
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="Report on a model as torch.compile runs it: two-dimensional layers in channels_last, torch's bias for nothing.",
+)
 @json_option("Print JSON data instead of a table; all times are in microseconds.")
 @click.option(
     "--html",
@@ -49,7 +54,8 @@ __all__ = ["report"]
     help="Also write one self-contained HTML page with plots; needs matplotlib (the extra tunedb[report]).",
 )
 def report(
-    suites: tuple[str, ...], db: Path | None, device: str | None, dtype: str, layout: str, precision: str, as_data: bool, html: Path | None
+    suites: tuple[str, ...], db: Path | None, device: str | None, dtype: str, layout: str, precision: str, compiled: bool, as_data: bool,
+    html: Path | None,
 ) -> None:  # fmt: skip
     """Say what the records are worth, layer by layer.
 
@@ -59,7 +65,9 @@ def report(
     found: Report | DatabaseReport
     if suites:
         with answering_first(db):
-            found = _of_suites(suites, device, dtype, precision, layout)
+            found = _of_suites(suites, device, dtype, precision, layout, compiled=compiled)
+    elif compiled:
+        raise click.UsageError("--compiled is of a model: name its suite.")
     else:
         found = _of_databases(db, device)
     if html is not None:
@@ -85,13 +93,18 @@ def _check(db: Path | None) -> None:
         raise click.BadParameter(f"must be a file, but there is none at {db}.", param_hint="'--db'")
 
 
-def _of_suites(names: tuple[str, ...], slug: str | None, dtype: str, precision: str, layout: str) -> "Report":
+def _of_suites(
+    names: tuple[str, ...], slug: str | None, dtype: str, precision: str, layout: str, *, compiled: bool
+) -> "Report":
+    from tunedb.model.layers import as_compiled
     from tunedb.model.report import report, variant
     from tunedb.suite import load_suite
     from tunedb.tune.selection import target
 
     entries = [entry for name in names for entry in variant(load_suite(name), dtype, precision, layout)]
-    return report(entries, target(slug).device, title=", ".join(Path(name).name for name in names))
+    title = ", ".join(Path(name).name for name in names)
+    asked = as_compiled(entries) if compiled else entries
+    return report(asked, target(slug).device, title=title, compiled=compiled)
 
 
 def _of_databases(db: Path | None, slug: str | None) -> "DatabaseReport":

@@ -74,7 +74,7 @@ def tune(
     summary, goal = tune_layers(
         layers, minutes=minutes, db=db, device=device, gpus=gpus, progress=progress_for()
     )
-    _say(report(layers.entries, goal, title=factory), html)
+    _say(report(layers.entries, goal, title=factory, compiled=compiled), html)
     stopped = summary.exit_status > 128  # by a signal
     sys.exit(summary.exit_status if stopped else 0 if summary.records else 1)
 

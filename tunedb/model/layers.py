@@ -2,18 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 from tunedb.describe import counted, describe, table
 from tunedb.errors import SuiteError, printable
-from tunedb.problem import Problem
+from tunedb.problem import Problem, rank
 from tunedb.suite import Entry, load_suite
 from tunedb.suites.fields import LONGEST_TEXT
 from tunedb.suites.replace_file import replace_file
 
-__all__ = ["Layers", "entry_of"]
+__all__ = ["Layers", "as_compiled", "entry_of"]
 
 SHOWN = 40  # rows of the table for people
 
@@ -64,14 +64,8 @@ class Layers:
 
     def compiled(self) -> Self:
         """Return the layers as a model of torch.compile runs them: two-dimensional ones in channels_last, which Inductor chooses."""
-        calls: Counter[Problem] = Counter()
-        modules: dict[Problem, tuple[str, ...]] = {}
-        for problem, entry in self.problems.items():
-            run = problem._replace(layout="channels_last") if problem.rank == 2 else problem
-            calls[run] += entry.calls
-            modules[run] = tuple(dict.fromkeys((*modules.get(run, ()), *entry.modules)))
         layers = type(self)()
-        layers.fill(calls, modules, self.skipped, self.dropped)
+        layers.entries, layers.skipped, layers.dropped = as_compiled(self.entries), self.skipped, self.dropped
         return layers
 
     def save(self, path: str | Path) -> None:
@@ -125,6 +119,19 @@ class Layers:
             why = "; ".join(f"{count} calls: {reason}" for reason, count in self.skipped.items())
             return f"tunedb answers none of those that were called ({why})."
         return "no convolution was called inside `with tunedb.capture()`: call the model there, with real or meta tensors."
+
+
+def as_compiled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries of a suite as torch.compile runs them; what is one problem there is one entry."""
+    found: dict[Problem, Entry] = {}
+    for entry in entries:
+        run = entry._replace(layout="channels_last") if rank(entry.op) == 2 else entry
+        before = found.get(problem := run.problem())
+        if before is not None:
+            modules = tuple(dict.fromkeys((*before.modules, *run.modules)))
+            run = before._replace(calls=before.calls + run.calls, modules=modules)
+        found[problem] = run
+    return tuple(found.values())
 
 
 def entry_of(problem: Problem, name: str, *, calls: int = 1, modules: tuple[str, ...] = ()) -> Entry:

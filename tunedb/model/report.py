@@ -106,16 +106,27 @@ class Report(NamedTuple):
     versions: tuple[str, ...]
 
 
-def report(entries: Sequence[Entry], device: Device, *, title: str = "", date: str | None = None) -> Report:
+def report(
+    entries: Sequence[Entry],
+    device: Device,
+    *,
+    title: str = "",
+    date: str | None = None,
+    compiled: bool = False,
+) -> Report:
     """Return what the databases in use promise for the layers of a suite on a device.
 
     An entry that does not say its dtype, precision and layout stands for float32, ieee and channels_first; `variant`
-    gives it others. `date` is today's (UTC) by default.
+    gives it others. `date` is today's (UTC) by default. `compiled`: the entries are those of a compiled model (as_compiled).
     Raises ProblemError: for an entry that torch would refuse.
     """
     typicals = Typicals(device)
     explained = [(entry, explain_problem(entry.problem(), device)) for entry in entries]
     rows = tuple(_row(entry, found, typicals) for entry, found in explained)
+    if compiled:
+        from tunedb.model.report_compiled import compiled_row
+
+        rows = tuple(compiled_row(row, device) for row in rows)
     return Report(
         title, device, _is_here(device), date or dt.datetime.now(dt.UTC).date().isoformat(), rows,
         totals(rows), _versions(found for _, found in explained),

@@ -65,7 +65,7 @@ def tune_model(
     if compiled:
         layers = layers.compiled()
     summary, device = tune_layers(layers, minutes=minutes, db=db, gpus=gpus)
-    return Tuned(layers, summary, report(layers.entries, device), use(model, layers))
+    return Tuned(layers, summary, report(layers.entries, device, compiled=compiled), use(model, layers))
 
 
 def capture_model(model: nn.Module, inputs: tuple[Any, ...], named_inputs: Mapping[str, Any]) -> Layers:
