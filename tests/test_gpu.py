@@ -137,10 +137,11 @@ def test_weights_changed_in_place(database):
     close(tunedb.conv1d(x, w), functional.conv1d(x, w))
 
 
-def test_another_stream_and_a_graph(database):
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "cudnn_last"])
+def test_another_stream_and_a_graph(database, kernel):
     """A plan made on one stream is right on another, and in a captured graph that is replayed with new input."""
     x, w = tensors((2, 16, 4000), (24, 16, 3))
-    teach(database, "conv1d", x, w)
+    teach(database, "conv1d", x, w, kernel=kernel)
     expected = functional.conv1d(x, w)
     tunedb.conv1d(x, w)
     side = torch.cuda.Stream()
@@ -156,10 +157,11 @@ def test_another_stream_and_a_graph(database):
     close(out, 3 * expected)
 
 
-def test_first_call_inside_a_graph(database):
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "cudnn_last"])
+def test_first_call_inside_a_graph(database, kernel):
     """A weight first seen while a graph is captured is packed by the graph itself."""
     x, w = tensors((2, 16, 400), (24, 16, 3))
-    teach(database, "conv1d", x, w)
+    teach(database, "conv1d", x, w, kernel=kernel)
     tunedb.conv1d(x, w.clone())
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -195,7 +197,7 @@ def test_tf32_setting_is_part_of_the_problem(database):
         torch.backends.cudnn.allow_tf32 = True
 
 
-@pytest.mark.parametrize("kernel", ["implicit_gemm", "direct", "shared_rows"])
+@pytest.mark.parametrize("kernel", ["implicit_gemm", "direct", "shared_rows", "cudnn_last"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_beyond_32_bits(database, kernel, layout):
     """Tensors of more than 2^31 elements, in all and in one sample, are addressed rightly to the last element."""
@@ -256,3 +258,26 @@ def test_empty_batch(database):
     """An empty batch gives an empty output."""
     x, w = tensors((0, 16, 40), (24, 16, 3))
     assert tunedb.conv1d(x, w).shape == functional.conv1d(x, w).shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_cudnn_in_channels_last(database, dtype, layout):
+    """With and without a bias, forward and transposed, called and in a captured graph."""
+    x, w, b = tensors((2, 32, 20, 24), (48, 32, 3, 3), (48,), dtype=dtype)
+    x = x.to(memory_format=layout)
+    for op, weight, bias in (
+        ("conv2d", w, b),
+        ("conv2d", w, None),
+        ("conv_transpose2d", w[:32, :24].contiguous(), b[:24].contiguous()),
+    ):
+        teach(database, op, x, weight, bias, kernel="cudnn_last", stride=2, padding=1)
+        theirs = getattr(functional, op)(x, weight, bias, 2, 1)
+        ours = getattr(tunedb, op)(x, weight, bias, 2, 1)
+        assert ran("cudnn_last")
+        close(ours, theirs, tolerance=2e-2 if dtype is torch.bfloat16 else 3e-3)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            out = getattr(tunedb, op)(x, weight, bias, 2, 1)
+        graph.replay()
+        close(out, theirs, tolerance=2e-2 if dtype is torch.bfloat16 else 3e-3)

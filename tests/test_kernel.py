@@ -68,7 +68,16 @@ def forget():
 
 def test_installed_names():
     """The installed kernels are the packages and modules of tunedb.kernels but `shared`, in alphabetical order."""
-    assert names() == ("aten", "depthwise", "direct", "implicit_gemm", "kn2row", "packed", "shared_rows")
+    assert names() == (
+        "aten",
+        "cudnn_last",
+        "depthwise",
+        "direct",
+        "implicit_gemm",
+        "kn2row",
+        "packed",
+        "shared_rows",
+    )
 
 
 def test_names_need_no_import():
@@ -91,6 +100,7 @@ def test_kernels_of_others_are_found_by_entry_point(installed):
     installed(gamma="no.such.module")
     assert names() == (
         "aten",
+        "cudnn_last",
         "depthwise",
         "direct",
         "gamma",

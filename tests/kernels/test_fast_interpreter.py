@@ -18,7 +18,7 @@ from tunedb.kernel import config_to_json, load, names
 SUPPORT = Path(__file__).parents[1] / "support"
 DEVICE = by_slug("h200")
 # The first of these that a kernel applies to is run: float32 with groups and a bias, float16, bfloat16 and channels_last.
-CASES = ("groups", "k = s", "shared rows, last", "output padding", "depthwise", "depthwise, last", "depthwise with dilation")  # fmt: skip
+CASES = ("groups", "k = s", "shared rows, last", "output padding", "depthwise", "depthwise, last", "depthwise with dilation", "residues joined")  # fmt: skip
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels run on the GPU, not in the interpreter")

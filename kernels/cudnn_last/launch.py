@@ -1,0 +1,134 @@
+"""How cudnn_last is launched: its config, the problems it solves, what Triton compiles and what a plan runs."""
+
+from collections.abc import Callable
+from math import gcd, prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from tunedb.kernels.cudnn_last.jit import Pass, relay
+from tunedb.kernels.cudnn_last.weights import channels_inside
+
+from tunedb.device import Device
+from tunedb.kernel import Run, Signature
+from tunedb.launch import convolution_arguments, convolution_plan, dense_strides, launch_flaw, workspace
+from tunedb.problem import Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIDES = (16, 32, 64, 128, 256)
+
+
+class Config(NamedTuple):
+    """The tile of the passes; cuDNN chooses its own."""
+
+    BLOCK_C: int  # channels
+    BLOCK_S: int  # positions
+    num_warps: int
+
+
+def valid(problem: Problem, config: Config, device: Device) -> str:
+    del device
+    if problem.groups != 1:
+        return f"cudnn_last needs one group, but the problem has {problem.groups}"
+    for name in ("BLOCK_C", "BLOCK_S"):
+        if getattr(config, name) not in SIDES:
+            return f"{name} must be one of {', '.join(map(str, SIDES))}, but is {getattr(config, name)}"
+    if config.num_warps not in {1, 2, 4, 8, 16}:
+        return f"num_warps must be 1, 2, 4, 8 or 16, but is {config.num_warps}"
+    if not 1 <= config.BLOCK_C * config.BLOCK_S // (32 * config.num_warps) <= 128:
+        return f"a thread must have 1 to 128 elements, but {config.num_warps} warps share {config.BLOCK_C} x {config.BLOCK_S}"
+    if max(prod(problem.extents), prod(problem.out_extents)) >= 2**31 - 4096:
+        return "a channel must have fewer than 2^31 elements"
+    grids = [_grid(problem, config, of_output=of_output) for of_output in (False, True)]
+    return launch_flaw(problem, grids[0]) or launch_flaw(problem, grids[1])
+
+
+def _grid(problem: Problem, config: Config, *, of_output: bool) -> tuple[int, int, int]:
+    channels, extents = (problem.c_out, problem.out_extents) if of_output else (problem.c_in, problem.extents)
+    tiles = -(-prod(extents) // config.BLOCK_S) * -(-channels // config.BLOCK_C)
+    return max(1, problem.n * tiles), 1, 1
+
+
+def signature(problem: Problem, config: Config) -> Signature:
+    """Describe the last pass, from what cuDNN wrote to the output."""
+    return _pass(problem, config, of_output=True)
+
+
+def _pass(problem: Problem, config: Config, *, of_output: bool) -> Signature:
+    last = int(problem.layout == "channels_last")
+    channels, extents = (problem.c_out, problem.out_extents) if of_output else (problem.c_in, problem.extents)
+    constant = Pass(
+        channels, int(of_output or last), int(last or not of_output), int(of_output), gcd(prod(extents), 16)
+    )
+    unused = () if of_output else ("w_ptr", "b_ptr")
+    large = int(channels * prod(extents) >= 2**31 - 2**20)  # the last tile reaches beyond
+    return (
+        convolution_arguments(problem)
+        .without(*unused)
+        .signature(
+            relay,
+            {"PASS": constant, "CONFIG": config, "LARGE": large},
+            _grid(problem, config, of_output=of_output),
+            config.num_warps,
+            num_stages=1,
+        )
+    )
+
+
+def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Callable[..., None]]) -> Run:
+    import torch
+
+    dtype, axes = getattr(torch, problem.dtype), max(problem.rank, 2)
+    first, passed = problem.layout == "channels_first", problem.layout == "channels_first" or problem.bias
+    relay_in = launcher(_pass(problem, config, of_output=False)) if first else None
+    relay_out = launcher(_pass(problem, config, of_output=True)) if passed else None
+    allocate_in, allocate_out = workspace(problem.inputs, dtype), workspace(problem.outputs, dtype)
+    lead = 3 - axes
+
+    def viewed(shape: tuple[int, ...]) -> "Callable[[Tensor], Tensor]":
+        """Return what views memory as a tensor of a shape in channels_last; one dimension is a row of a plane."""
+        shape = (*shape[:2], *(1,) * (axes + 2 - len(shape)), *shape[2:])
+        strides = dense_strides(shape, "channels_last")
+        return lambda memory: memory.as_strided(shape, strides)
+
+    as_input, as_output, as_weight = map(
+        viewed, (problem.input_shape, problem.output_shape, problem.weight_shape)
+    )
+    convolve = _convolution(problem, lead)
+
+    def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
+        if relay_in is not None:
+            turned = allocate_in(x)
+            relay_in(x, x, None, turned)
+            x = turned
+        whole = out if relay_out is None else allocate_out(x)
+        convolve(as_input(x), as_weight(weight), as_output(whole))
+        if relay_out is not None:
+            relay_out(whole, x, bias, out)
+
+    return convolution_plan(problem, launch, channels_inside(problem))
+
+
+def _convolution(problem: Problem, lead: int) -> "Callable[[Tensor, Tensor, Tensor], None]":
+    """Return what convolves without a bias, into its third argument; all three are channels_last."""
+    import torch
+    from torch.backends import cudnn
+
+    aten = torch.ops.aten
+    stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
+    more, allow_tf32 = problem.output_padding[lead:], problem.precision == "tf32"
+
+    def convolve(x: "Tensor", weight: "Tensor", out: "Tensor") -> None:
+        if not x.is_cuda:  # in Triton's interpreter
+            out.copy_(
+                aten.convolution(x, weight, None, stride, padding, dilation, problem.transposed, more, 1)
+            )
+            return
+        search = not torch.cuda.is_current_stream_capturing()  # a search would break the capture
+        settings = (1, search, cudnn.deterministic, allow_tf32)
+        if problem.transposed:
+            out.copy_(aten.cudnn_convolution_transpose(x, weight, padding, more, stride, dilation, *settings))
+        else:
+            aten.cudnn_convolution.out(x, weight, padding, stride, dilation, *settings, out=out)
+
+    return convolve
