@@ -17,7 +17,6 @@ is skipped, with a line on stderr that says why. Status 1: no model has been cap
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -93,7 +92,7 @@ def captured(models: Sequence[Model], arguments: argparse.Namespace) -> None:
     def take(found: dict[str, Any]) -> None:
         name, why = models[found["index"]].name, found.get("failure", "")
         if "died" in found:
-            why = f"{found['died']}: it took more than {arguments.timeout} s, or crashed"
+            why = f"{found['died']}: it crashed, needed too much memory, or hung"
             put(arguments.cache, {"name": name, "failure": why})
         if why:
             print(f"{name}: skipped: {why}", file=sys.stderr, flush=True)
@@ -110,9 +109,7 @@ def work(indices: Sequence[int], models: Sequence[Model], arguments: argparse.Na
 
     resource.setrlimit(resource.RLIMIT_DATA, (arguments.memory * GB, arguments.memory * GB))
     for index in indices:
-        signal.alarm(arguments.timeout)
-        found = capture(models[index])
-        signal.alarm(0)
+        found = capture(models[index], arguments.timeout)
         put(arguments.cache, found)
         answer(index, failure=found["failure"])
     return 0

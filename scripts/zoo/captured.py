@@ -1,7 +1,9 @@
 """Capture one model, and keep what it asks for in a file of its own: a run that is stopped goes on behind it."""
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +16,7 @@ from zoo.model import Made, Model
 
 __all__ = ["capture", "kept", "path_of", "put", "read"]
 
+GRACE = 30  # seconds in which a model that is given up may end
 LIMIT = 100_000  # different problems of one model
 # What an entry of a suite says of a problem.
 GEOMETRY = (
@@ -22,24 +25,37 @@ GEOMETRY = (
 )  # fmt: skip
 
 
-def capture(model: Model) -> dict[str, Any]:
+def capture(model: Model, seconds: int = 300) -> dict[str, Any]:
     """Return what a model's calls ask of convolutions, as its file has it, or why it fails.
 
     It is made and called on meta tensors. Where its package cannot do that, it is made on the CPU and called on meta tensors,
-    or at last called on the CPU.
+    or at last called on the CPU. After so many seconds it is given up; where it does not even notice, the process is ended.
     """
-    start, failure, found = perf_counter(), "", {}
+    start, failures, found = perf_counter(), list[str](), {}
+    before = signal.signal(signal.SIGALRM, partial(_given_up, seconds))
+    signal.alarm(seconds)
     for made_on, called_on in (("meta", "meta"), ("cpu", "meta"), ("cpu", "cpu")):
         try:
             with torch.device(made_on):
                 made = model.make()
             found = _called(made, called_on)
         except Exception as error:  # noqa: BLE001 (whatever a package raises costs one model)
-            failure = said_of(error)
+            failures.append(said_of(error))
+            if isinstance(error, TimeoutError):
+                break
         else:
-            failure = ""
+            failures.clear()
             break
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    failure = "; then ".join(dict.fromkeys(failures))
     return {"name": model.name, "failure": failure, **found, "seconds": round(perf_counter() - start, 2)}
+
+
+def _given_up(seconds: int, *_: Any) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(GRACE)
+    raise TimeoutError(f"it took more than {seconds} s")
 
 
 def _called(made: Made, device: str) -> dict[str, Any]:

@@ -107,8 +107,6 @@ VISION: dict[str, tuple[Any, ...]] = {
     "vivit": ("VivitModel", {}, zeros((1, 32, 3, 224, 224))),
     "vjepa2": ("VJEPA2Model", {}, zeros((1, 16, 3, 256, 256))),
     "chameleon_vqvae": ("ChameleonVQVAE", {}, zeros((1, 3, 512, 512), method="encode")),
-    "janus_vqvae": ("JanusVQVAE", {}, one(384, 384)),
-    "emu3_vqvae": ("Emu3VQVAE", {}, zeros((1, 4, 3, 512, 512), method="encode")),
-    "uvdoc": ("UVDocModel", {}, one(712, 488)),
+    "janus_vqvae": ("JanusVQVAE", {}, zeros((1, 3, 384, 384), method="encode")),
     "slanet": ("SLANetBackbone", {}, one(488, 488)),
 }  # fmt: skip

@@ -2,9 +2,11 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tunedb.suite import load_suite
 
@@ -131,6 +133,22 @@ def test_a_package_that_is_missing_costs_its_family(scripts, tmp_path):
     assert [model.name for model in models] == ["good/b"]
     assert set(versions) == {"torch"}
     assert missing == {names[0]: "no-such-package is not installed", names[1]: "OSError: no libcudart"}
+
+
+def test_a_model_that_takes_too_long_is_given_up(scripts):
+    """After so many seconds a model is left with that reason, not tried again elsewhere; other failures are told in their order."""
+    captured, model = scripts("zoo.captured"), scripts("zoo.model").Model
+    places = []
+
+    def slow():
+        places.append(str(torch.get_default_device()))
+        if len(places) < 2:
+            raise ValueError("no meta")
+        time.sleep(60)
+
+    found = captured.capture(model("tiny/slow", slow), 1)
+    assert found["failure"] == "ValueError: no meta; then TimeoutError: it took more than 1 s"
+    assert places == ["meta", "cpu"]
 
 
 def test_nothing_captured_is_a_failure(run, tmp_path):
