@@ -150,38 +150,19 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "unet_svd": ("UNetSpatioTemporalConditionModel", {"num_attention_heads": (5, 10, 20, 20)}, video_diffusion(14), video_diffusion(25)),
     "unet_text_to_video": ("UNet3DConditionModel", {}, step(2, 4, 16, 32, 32, text=1024)),
     "unet_animatediff": (
-        "UNetMotionModel", SD15 | {"attention_head_dim": None, "num_attention_heads": 8}, step(2, 4, 16, 64, 64, text=768),
-    ),
-    "unet_dance_diffusion": (
-        "UNet1DModel",
-        {
-            "sample_size": 65536, "in_channels": 2, "out_channels": 2, "extra_in_channels": 16,
-            "block_out_channels": (128, 128, 256, 256) + (512,) * 10, "layers_per_block": 1,
-            "down_block_types": ("DownBlock1DNoSkip",) + ("DownBlock1D",) * 6 + ("AttnDownBlock1D",) * 7,
-            "up_block_types": ("AttnUpBlock1D",) * 7 + ("UpBlock1D",) * 6 + ("UpBlock1DNoSkip",),
-        },
-        step(1, 2, 65536),
-    ),
-    "unet_audioldm": (
-        "UNet2DConditionModel",
-        {
-            "in_channels": 8, "out_channels": 8, "block_out_channels": (128, 256, 384, 640), "attention_head_dim": 8,
-            "class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 512,
-            "class_embeddings_concat": True, "cross_attention_dim": (None, None, None, None),
-        },
-        lambda module: module(torch.zeros(2, 8, 125, 16), torch.zeros(2), None, class_labels=torch.zeros(2, 512)),
+        "UNetMotionModel", {"cross_attention_dim": 768, "num_attention_heads": 8}, step(2, 4, 16, 64, 64, text=768),
     ),
     "unet_stable_cascade_decoder": (
         "StableCascadeUNet",
         {
             "in_channels": 4, "out_channels": 4, "timestep_ratio_embedding_dim": 64, "patch_size": 2, "conditioning_dim": 1280,
             "block_out_channels": (320, 640, 1280, 1280), "num_attention_heads": (0, 0, 20, 20),
-            "down_num_layers_per_block": (2, 4, 14, 4), "up_num_layers_per_block": (4, 14, 4, 2),
+            "down_num_layers_per_block": (2, 4, 14, 4), "up_num_layers_per_block": (4, 14, 4, 2), "dropout": (0.1,) * 4,
             "down_blocks_repeat_mappers": (1, 1, 1, 1), "up_blocks_repeat_mappers": (3, 3, 2, 2),
             "block_types_per_layer": (("SDCascadeResBlock", "SDCascadeTimestepBlock"),) * 2
             + (("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock"),) * 2,
             "clip_text_pooled_in_channels": 1280, "clip_seq": 4, "effnet_in_channels": 16, "pixel_mapper_in_channels": 3,
-            "switch_level": None, "self_attn": True, "timestep_conditioning_type": ("sca",),
+            "self_attn": True, "timestep_conditioning_type": ("sca",),
         },
         lambda module: module(
             torch.zeros(2, 4, 256, 256), torch.zeros(2), clip_text_pooled=torch.zeros(2, 1, 1280), effnet=torch.zeros(2, 16, 24, 24)
@@ -202,7 +183,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
         "AutoencoderKL", SD_VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}, *picture(16),
     ),
     "vae_flux2": ("AutoencoderKLFlux2", {}, *picture(32)),
-    "vae_svd_temporal": ("AutoencoderKLTemporalDecoder", SD_VAE | {"up_block_types": None}, frames_decoded),
+    "vae_svd_temporal": ("AutoencoderKLTemporalDecoder", {name: value for name, value in SD_VAE.items() if name != "up_block_types"}, frames_decoded),
     "vae_tiny": ("AutoencoderTiny", {}, *picture(4)),
     "vae_asymmetric": (
         "AsymmetricAutoencoderKL",
@@ -260,7 +241,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
         lambda module: module(torch.zeros(2, 16, 128, 128), torch.zeros(2, 154, 4096), torch.zeros(2, 2048), torch.zeros(2)),
     ),
     "transformer_pixart": (
-        "PixArtTransformer2DModel", {"sample_size": 128, "cross_attention_dim": 1152, "use_additional_conditions": False},
+        "PixArtTransformer2DModel", {"sample_size": 128, "cross_attention_dim": 1152, "caption_channels": 4096, "use_additional_conditions": False},
         lambda module: module(torch.zeros(2, 4, 128, 128), torch.zeros(2, 120, 4096), torch.zeros(2)),
     ),
     "transformer_dit_xl": (

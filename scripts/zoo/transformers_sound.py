@@ -109,7 +109,6 @@ SOUND: dict[str, tuple[Any, ...]] = {
     "bigvgan_qwen2_5_omni": ("Qwen2_5OmniToken2WavBigVGANModel", {}, zeros((1, 80, 400))),
     "seamless_hifigan": ("SeamlessM4THifiGan:SeamlessM4TConfig", {}, zeros((1, 1792, 200))),
     "clvp_conditioning": ("ClvpEncoder", {}, spoken(100)),
-    "musicgen_melody": ("MusicgenMelodyForConditionalGeneration", {}, spoken(10)),
     "granite_speech_encoder": ("GraniteSpeechCTCEncoder", {}, zeros((1, 500, 160))),
     "gemma3n_audio": ("Gemma3nAudioEncoder", {}, lambda module: module(torch.zeros(1, 500, 128), torch.zeros(1, 500, dtype=torch.bool))),
     "qwen2_audio_encoder": ("Qwen2AudioEncoder", {}, zeros((1, 128, 3000))),
