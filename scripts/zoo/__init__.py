@@ -1,0 +1,1 @@
+"""The zoo: public models, and what they ask of convolutions."""
