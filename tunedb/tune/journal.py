@@ -101,6 +101,12 @@ class History:
             if "result" in attrs and (attrs.get("device"), attrs.get("provenance")) == (device, provenance):
                 yield attrs["result"]
 
+    def every(self) -> Iterator[tuple[str, dict[str, Any], "Past"]]:
+        """Yield name, facts and trials of every problem of every device, in the order in which they were begun."""
+        for study in self._storage.get_all_studies():
+            past = Past(optuna.load_study(study_name=study.study_name, storage=self._storage), self._fence)
+            yield study.study_name, dict(study.user_attrs), past
+
 
 class Past:
     """One problem's study: its trials, its state and its result. Each trial is written in one step.
