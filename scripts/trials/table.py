@@ -6,7 +6,8 @@ The first line is a comment with the table's version. A row is one trial, or tor
 
 `run` says where the time comes from: "final" (the last run of a search, in turn with torch), "search" (a trial), or "look"
 (torch alone, before a search). `models` are the models or suites that have the layer, joined by " | ". `aten_us` is torch's time
-in the problem's final run; times are microseconds. `source` is the file that the row was read from.
+where the problem was searched; times are microseconds. Of several times of torch the least stands: a busy host only adds.
+`status` is that of the trial, or "doubtful" where the search timed its host. `source` is the file that the row was read from.
 """
 
 import csv
@@ -18,9 +19,10 @@ from typing import NamedTuple
 
 from tunedb.problem import Problem, checked
 
-__all__ = ["VERSION", "Row", "read", "write"]
+__all__ = ["DOUBTFUL", "VERSION", "Row", "read", "write"]
 
 VERSION = 1
+DOUBTFUL = "doubtful"
 HEAD = f"# tunedb trials, version {VERSION}"
 RUNS = ("final", "search", "look")  # the most trustworthy first
 
@@ -48,17 +50,28 @@ COLUMNS = (
 
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write a table, each trial once: of two rows for one config the more trustworthy run's. Returns its number of rows."""
+    rows = list(rows)
     kept: dict[tuple[str, Problem, str, str, str], Row] = {}
     for row in rows:
-        key = (row.device, row.problem, row.kernel, row.config, row.kernel_hash)
-        known = kept.get(key)
+        trial = (row.device, row.problem, row.kernel, row.config, row.kernel_hash)
+        known = kept.get(trial)
         if known is None or RUNS.index(row.run) < RUNS.index(known.run):
-            kept[key] = row
+            kept[trial] = row
+    torch: dict[tuple[str, Problem], float] = {}
+    searched = {(row.device, row.problem) for row in kept.values() if row.run != "look"}
+    for row in rows:
+        if row.kernel == "aten" and row.time_us is not None:
+            key = (row.device, row.problem)
+            torch[key] = min(torch.get(key, row.time_us), row.time_us)
     text = io.StringIO()
     text.write(f"{HEAD}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for _, row in sorted(kept.items()):
+    for _, found in sorted(kept.items()):
+        aten_us = torch.get((found.device, found.problem))
+        row = found._replace(aten_us=aten_us if (found.device, found.problem) in searched else None)
+        if row.kernel == "aten":
+            row = row._replace(time_us=aten_us)
         times = ("" if time is None else f"{time:.5g}" for time in (row.time_us, row.aten_us))
         writer.writerow(
             (row.device, *row.problem, row.kernel, row.config, row.kernel_hash, row.status, *times, row.run, " | ".join(row.models), row.source)
