@@ -122,7 +122,9 @@ def of_history(path: Path, device: Device, models: Mapping[tuple[Any, ...], set[
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        for name, facts, past in History(str(copy)).every():
+        history = History(str(copy))
+        busy = busy_hours(history)
+        for name, facts, past in history.every():
             if (facts.get("device"), facts.get("provenance")) != (device.slug, "measured"):
                 continue
             problem = checked(Problem(**facts["problem"]))
@@ -138,13 +140,23 @@ def of_history(path: Path, device: Device, models: Mapping[tuple[Any, ...], set[
                     )
             tries = past.tried()
             late = waited_for_host(tries, facts.get("result") or {})
-            for tried in tries:
+            for tried, hour in zip(tries, past.hours(), strict=True):
                 code = kernels.source_hash(tried.kernel) if fresh else ""
                 fine = tried.measurement.status == "ok"
                 yield Row(
-                    device.slug, problem, tried.kernel, tried.config, code, DOUBTFUL if late and fine else tried.measurement.status,
+                    device.slug, problem, tried.kernel, tried.config, code, DOUBTFUL if fine and (late or hour in busy) else tried.measurement.status,
                     tried.measurement.time_us, aten_us, "search", own, path.name,
                 )  # fmt: skip
+
+
+def busy_hours(history: History) -> set[str]:
+    """Return the hours in which more than one search of twenty timed its host: no trial of such an hour is trusted."""
+    searches, late = Counter[str](), Counter[str]()
+    for _, facts, past in history.every():
+        hours = set(past.hours())
+        searches.update(hours)
+        late.update(hours if waited_for_host(past.tried(), facts.get("result") or {}) else ())
+    return {hour for hour in searches if 20 * late[hour] > searches[hour]}
 
 
 def waited_for_host(tries: Sequence[Tried], result: Mapping[str, Any]) -> bool:

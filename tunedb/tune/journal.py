@@ -153,6 +153,14 @@ class Past:
                 )
         return found
 
+    def hours(self) -> list[str]:
+        """Return the hour in which each of the trials ended, local time of their host: "2026-11-26T20"."""
+        return [
+            f"{trial.datetime_complete:%Y-%m-%dT%H}" if trial.datetime_complete else ""
+            for trial in self._study.get_trials(deepcopy=False)
+            if {"kernel", "config", "status"} <= set(trial.user_attrs)
+        ]
+
     def append(self, tried: Tried, space: Space, seconds: float = 0.0) -> None:
         """Write a trial that has just ended and took so long. Values, causes and times are for optuna-dashboard."""
         measurement = tried.measurement
