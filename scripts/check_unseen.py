@@ -28,12 +28,12 @@ from trials.table import Row, read
 from tunedb.describe import table
 from tunedb.device import by_slug
 from tunedb.dispatch.lookup import answer
+from tunedb.dispatch.unseen.choose import COLUMNS, candidates, judged
+from tunedb.dispatch.unseen.trees import Predictor, forest_of
 from tunedb.distance import between_neighbours, kind
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice
-from tunedb.unseen.choose import COLUMNS, candidates, judged
-from tunedb.unseen.trees import Predictor, forest_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOWER = math.log2(1.03)

@@ -4,7 +4,7 @@
 
 Four forests: torch's time, a config's time, torch's time over the config's (`gain`), and what a quarter of the problems fall
 short of (`sure`), each as log2, the first two over the hardware floor. Needs LightGBM and numpy, in an environment of their own;
-what is written is read by tunedb/unseen/trees.py with the standard library. The last line of stdout is one JSON object.
+what is written is read by tunedb/dispatch/unseen/trees.py with the standard library. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 from predictor.fitting import Data, fitted, write
 from trials.table import read
 
-from tunedb.unseen.choose import COLUMNS
-from tunedb.unseen.trees import read_predictor
+from tunedb.dispatch.unseen.choose import COLUMNS
+from tunedb.dispatch.unseen.trees import read_predictor
 
 
 def main(argv: Sequence[str] | None = None) -> int:

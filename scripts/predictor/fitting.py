@@ -1,4 +1,4 @@
-"""Fits the trees of tunedb/unseen to rows of trials, and gives them as plain arrays. Needs LightGBM and numpy."""
+"""Fits the trees of tunedb/dispatch/unseen to rows of trials, and gives them as plain arrays. Needs LightGBM and numpy."""
 
 import gzip
 import json
@@ -11,9 +11,9 @@ import numpy as np
 from trials.table import Row
 
 from tunedb.device import by_slug
+from tunedb.dispatch.unseen.features import KERNELS, config_features, floor_log, problem_features
+from tunedb.dispatch.unseen.trees import VERSION
 from tunedb.kernel import config_from_json, load
-from tunedb.unseen.features import KERNELS, config_features, floor_log, problem_features
-from tunedb.unseen.trees import VERSION
 
 __all__ = ["Data", "fitted", "write"]
 
@@ -75,7 +75,7 @@ def fitted(data: Data, use: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 
 def arrays(model: dict[str, Any]) -> dict[str, Any]:
-    """Return LightGBM's trees as the arrays of tunedb.unseen.trees.Forest, parents before children."""
+    """Return LightGBM's trees as the arrays of tunedb.dispatch.unseen.trees.Forest, parents before children."""
     found: dict[str, list[Any]] = {name: [] for name in ("roots", "column", "threshold", "left", "right")}
 
     def add(node: dict[str, Any]) -> int:

@@ -4,12 +4,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from tunedb.device import Device
+from tunedb.dispatch.unseen.features import (
+    CONFIG,
+    KERNELS,
+    PROBLEM,
+    config_features,
+    floor_log,
+    problem_features,
+)
+from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import config_from_json, config_to_json, load, names
 from tunedb.problem import Problem
 from tunedb.record import Choice
-from tunedb.unseen.features import CONFIG, KERNELS, PROBLEM, config_features, floor_log, problem_features
-from tunedb.unseen.trees import Predictor
 
 __all__ = ["COLUMNS", "Guess", "candidates", "choose", "judged"]
 
