@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in sorted(said, key=lambda one: (one.key[0], one.rule)):
         together.setdefault((one.key[0], one.rule), []).append(one)
     result = [{"rule": rule, "device": slug, **told(times, some)} for (slug, rule), some in together.items()]
-    print("\n".join(table(tuple(result[0]), [tuple(map(str, line.values())) for line in result])))
+    print(table(tuple(result[0]), [tuple(map(str, line.values())) for line in result]))
     if given.untimed:
         lines = {
             json.dumps({"device": one.key[0], "problem": one.key[1]._asdict(), **one.choice._asdict()})

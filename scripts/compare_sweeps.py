@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
     if not rows:
         sys.exit(f"{given.first} and {given.second} have no problem in common: sweep the same layers twice.")
-    print("\n".join(table(("problem", "first us", "second us", "change", "winner"), rows)))
+    print(table(("problem", "first us", "second us", "change", "winner"), rows))
     median, worst = statistics.median(changes), max(changes)
     print(json.dumps({"problems": len(rows), **kinds, "median": round(median, 4), "worst": round(worst, 4)}))
     return int(bool(kinds["other"]) or median > MEDIAN or worst > WORST)
