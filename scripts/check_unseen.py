@@ -7,7 +7,8 @@ databases and out of what the predictor is fitted to; then today's tiers and the
 given is looked up among the trials of that very problem: an answer that was never timed there is counted as unknown and says
 nothing for or against the rule; --untimed lists them, to be timed on a GPU. Winners are more often known than losers where a table
 holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
-`fewest` is the gain where every unknown answer gave nothing (torch's time), `most` where each was the best ever timed there.
+"timed only" chooses among what was timed there: fair where a search's trials are kept, since defaults, seeds and hints are tried
+whatever they give; flattering where only finalists are. `fewest` is the gain where every unknown answer gave nothing (torch's time), `most` where each was the best ever timed there.
 Needs LightGBM and numpy. The last line of stdout is one JSON object, which has every line of the table.
 """
 
@@ -28,7 +29,7 @@ from trials.table import Row, read
 from tunedb.describe import table
 from tunedb.device import by_slug
 from tunedb.dispatch.lookup import answer
-from tunedb.dispatch.unseen.choose import COLUMNS, candidates, judged
+from tunedb.dispatch.unseen.choose import COLUMNS, Guess, candidates, judged
 from tunedb.dispatch.unseen.trees import Predictor, forest_of
 from tunedb.distance import between_neighbours, kind
 from tunedb.kernel import config_to_json
@@ -94,7 +95,7 @@ def answers(rows: Sequence[Row], named: Callable[[Any], set[str]], folds: int) -
     fold = {name: number % folds for number, name in enumerate(names)}
     of = [{fold[name] for name in named(models)} for models in data.models]
     searched = {(row.device, row.problem) for row in rows if row.aten_us}
-    winners, done = best(rows), set[Key]()
+    winners, times, done = best(rows), Times(rows), set[Key]()
     shipped = {slug: ROOT / "db" / f"{slug}.sqlite" for slug in sorted({row.device for row in rows})}
     for left_out in range(min(folds, len(names))):
         use = np.array([left_out not in some for some in of])
@@ -107,7 +108,7 @@ def answers(rows: Sequence[Row], named: Callable[[Any], set[str]], folds: int) -
                 if not used and key in searched and key not in done:
                     done.add(key)
                     yield from today(key)
-                    yield from predicted(key, predictor, winners, kept)
+                    yield from predicted(key, predictor, winners, kept, times)
         print(f"{left_out + 1} of {min(folds, len(names))}: {len(done)} problems", flush=True)
 
 
@@ -119,7 +120,7 @@ def today(key: Key) -> Iterator[Said]:
 
 
 def predicted(
-    key: Key, predictor: Predictor, winners: dict[Key, tuple[float, Choice]], kept: set[Key]
+    key: Key, predictor: Predictor, winners: dict[Key, tuple[float, Choice]], kept: set[Key], times: "Times"
 ) -> Iterator[Said]:
     slug, problem = key
     near = sorted(
@@ -129,14 +130,17 @@ def predicted(
     )
     kin = list(dict.fromkeys(winners[other][1] for _, other in near))[:KIN]
     device = by_slug(slug)
-    found = max(judged(predictor, problem, device, candidates(problem, device, kin)), key=lambda one: one.gain, default=None)  # fmt: skip
-    for least in LEAST:
-        taken = found is not None and found.gain >= least
-        yield Said(
-            f"predictor, gain {2**least:.2f}",
-            key,
-            Choice(found.kernel, config_to_json(found.config)) if taken and found else None,
-        )
+    every = list(judged(predictor, problem, device, candidates(problem, device, kin)))
+    timed = [one for one in every if times.gain(Said("", key, choice_of(one))) is not None]
+    for rule, some in (("predictor", every), ("predictor, timed only", timed)):
+        found = max(some, key=lambda one: one.gain, default=None)
+        for least in LEAST:
+            taken = found is not None and found.gain >= least
+            yield Said(f"{rule}, gain {2**least:.2f}", key, choice_of(found) if found and taken else None)
+
+
+def choice_of(guess: Guess) -> Choice:
+    return Choice(guess.kernel, config_to_json(guess.config))
 
 
 def best(rows: Sequence[Row]) -> dict[Key, tuple[float, Choice]]:
