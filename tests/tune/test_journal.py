@@ -46,6 +46,16 @@ def test_what_is_written_is_read_again(storage):
     assert History(storage).past("a", {}).tried() == TRIED
 
 
+def test_every_problem_of_a_history_is_given_with_its_trials(storage):
+    """Whoever does not know the problems' names gets names, facts, trials, and the hour in which each ended."""
+    past = History(storage).past("a", {"device": "h200"})
+    past.append(TRIED[0], SPACE)
+    History(storage).past("b", {"device": "h100"})
+    found = {name: (facts["device"], past.tried()) for name, facts, past in History(storage).every()}
+    assert found == {"a": ("h200", TRIED[:1]), "b": ("h100", [])}
+    assert [len(hour) for hour in past.hours()] == [13]
+
+
 def test_a_claim_is_exclusive_until_it_is_stale(storage, monkeypatch):
     """A live owner keeps a problem; after a minute of silence another may take it."""
     first, second = (History(storage).past("a", {}) for _ in range(2))

@@ -101,6 +101,12 @@ class History:
             if "result" in attrs and (attrs.get("device"), attrs.get("provenance")) == (device, provenance):
                 yield attrs["result"]
 
+    def every(self) -> Iterator[tuple[str, dict[str, Any], "Past"]]:
+        """Yield name, facts and trials of every problem of every device, in the order in which they were begun."""
+        for study in self._storage.get_all_studies():
+            past = Past(optuna.load_study(study_name=study.study_name, storage=self._storage), self._fence)
+            yield study.study_name, dict(study.user_attrs), past
+
 
 class Past:
     """One problem's study: its trials, its state and its result. Each trial is written in one step.
@@ -146,6 +152,14 @@ class Past:
                     Tried(attrs["kernel"], attrs["config"], Measurement(time_us=trial.value, **rest))
                 )
         return found
+
+    def hours(self) -> list[str]:
+        """Return the hour in which each of the trials ended, local time of their host: "2026-11-26T20"."""
+        return [
+            f"{trial.datetime_complete:%Y-%m-%dT%H}" if trial.datetime_complete else ""
+            for trial in self._study.get_trials(deepcopy=False)
+            if {"kernel", "config", "status"} <= set(trial.user_attrs)
+        ]
 
     def append(self, tried: Tried, space: Space, seconds: float = 0.0) -> None:
         """Write a trial that has just ended and took so long. Values, causes and times are for optuna-dashboard."""

@@ -1,0 +1,202 @@
+"""What each rule would answer on problems that nobody has swept, by leaving models or families out of what is known.
+
+    python scripts/check_unseen.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz --by model --json out/unseen.json
+
+For every problem that was searched, all problems of its models (or of their families), on every device, are taken out of the
+databases and out of what the predictor is fitted to; then today's tiers and the predictor answer it. What an answer would have
+given is looked up among the trials of that very problem: an answer that was never timed there is counted as unknown and says
+nothing for or against the rule; --untimed lists them, to be timed on a GPU. Winners are more often known than losers where a table
+holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
+"timed only" chooses among what was timed there: fair where a search's trials are kept, since defaults, seeds and hints are tried
+whatever they give; flattering where only finalists are. `fewest` is the gain where every unknown answer gave nothing (torch's time), `most` where each was the best ever timed there.
+Needs LightGBM and numpy. The last line of stdout is one JSON object, which has every line of the table.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from predictor.fitting import Data, fitted
+from predictor.tiers import without
+from trials.models import family, groups
+from trials.table import Row, read
+
+from tunedb.describe import table
+from tunedb.device import by_slug
+from tunedb.dispatch.lookup import answer
+from tunedb.dispatch.unseen.choose import COLUMNS, Guess, candidates, judged
+from tunedb.dispatch.unseen.trees import Predictor, forest_of
+from tunedb.distance import between_neighbours, kind
+from tunedb.kernel import config_to_json
+from tunedb.problem import Problem
+from tunedb.record import Choice
+
+ROOT = Path(__file__).resolve().parents[1]
+SLOWER = math.log2(1.03)
+KIN = 8  # winners of the nearest problems that the predictor judges beside each kernel's own configs
+LEAST = (0.0, 0.2, 0.4, 0.6)  # expected gains (log2) from which an answer of the predictor is taken
+
+Key = tuple[str, Problem]
+
+
+class Said(NamedTuple):
+    """A rule's answer to a problem: None is torch."""
+
+    rule: str
+    key: Key
+    choice: Choice | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("--by", choices=("model", "family"), default="model")
+    parser.add_argument(
+        "--folds", type=int, default=10, help="at most so many are left out, one after the other"
+    )
+    parser.add_argument("--json", type=Path, help="also write the result there")
+    parser.add_argument(
+        "--untimed", type=Path, help="write the answers that were never timed there, a line each"
+    )
+    given = parser.parse_args(argv)
+    rows = [row for path in given.tables for row in read(path)]
+    said = list(answers(rows, groups if given.by == "model" else family, given.folds))
+    times = Times(rows)
+    together: dict[tuple[str, str], list[Said]] = {}
+    for one in sorted(said, key=lambda one: (one.key[0], one.rule)):
+        together.setdefault((one.key[0], one.rule), []).append(one)
+    result = [{"rule": rule, "device": slug, **told(times, some)} for (slug, rule), some in together.items()]
+    print(table(tuple(result[0]), [tuple(map(str, line.values())) for line in result]))
+    if given.untimed:
+        lines = {
+            json.dumps({"device": one.key[0], "problem": one.key[1]._asdict(), **one.choice._asdict()})
+            for one in said
+            if one.choice and times.gain(one) is None
+        }
+        given.untimed.write_text("".join(f"{line}\n" for line in sorted(lines)))
+    text = json.dumps({"by": given.by, "rules": result})
+    if given.json:
+        given.json.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def answers(rows: Sequence[Row], named: Callable[[Any], set[str]], folds: int) -> Iterator[Said]:
+    """Yield what every rule answers to every searched problem while its models are left out."""
+    data = Data(rows)
+    names = sorted({name for models in data.models for name in named(models)})
+    fold = {name: number % folds for number, name in enumerate(names)}
+    of = [{fold[name] for name in named(models)} for models in data.models]
+    searched = {(row.device, row.problem) for row in rows if row.aten_us}
+    winners, times, done = best(rows), Times(rows), set[Key]()
+    shipped = {slug: ROOT / "db" / f"{slug}.sqlite" for slug in sorted({row.device for row in rows})}
+    for left_out in range(min(folds, len(names))):
+        use = np.array([left_out not in some for some in of])
+        forests = {name: forest_of(trees, COLUMNS[name]) for name, trees in fitted(data, use).items()}
+        predictor = Predictor(tuple(shipped), forests, {})
+        kept = {key for key, used in zip(data.keys, use, strict=True) if used}
+        held = {key[1] for key, used in zip(data.keys, use, strict=True) if not used}
+        with without(shipped, held):
+            for key, used in zip(data.keys, use, strict=True):
+                if not used and key in searched and key not in done:
+                    done.add(key)
+                    yield from today(key)
+                    yield from predicted(key, predictor, winners, kept, times)
+        print(f"{left_out + 1} of {min(folds, len(names))}: {len(done)} problems", flush=True)
+
+
+def today(key: Key) -> Iterator[Said]:
+    found = answer(key[1], by_slug(key[0]))
+    choice = None if found.kernel == "aten" else Choice(found.kernel, config_to_json(found.config))
+    yield Said("today's tiers", key, choice)
+    yield Said(f"of them {found.tier}", key, choice)
+
+
+def predicted(
+    key: Key, predictor: Predictor, winners: dict[Key, tuple[float, Choice]], kept: set[Key], times: "Times"
+) -> Iterator[Said]:
+    slug, problem = key
+    near = sorted(
+        (between_neighbours(problem, other[1]) + 0.5 * (other[0] != slug), other)
+        for other in winners
+        if other in kept and other[1][:4] == problem[:4] and kind(other[1]) == kind(problem)
+    )
+    kin = list(dict.fromkeys(winners[other][1] for _, other in near))[:KIN]
+    device = by_slug(slug)
+    every = list(judged(predictor, problem, device, candidates(problem, device, kin)))
+    timed = [one for one in every if times.gain(Said("", key, choice_of(one))) is not None]
+    for rule, some in (("predictor", every), ("predictor, timed only", timed)):
+        found = max(some, key=lambda one: one.gain, default=None)
+        for least in LEAST:
+            taken = found is not None and found.gain >= least
+            yield Said(f"{rule}, gain {2**least:.2f}", key, choice_of(found) if found and taken else None)
+
+
+def choice_of(guess: Guess) -> Choice:
+    return Choice(guess.kernel, config_to_json(guess.config))
+
+
+def best(rows: Sequence[Row]) -> dict[Key, tuple[float, Choice]]:
+    """Return the fastest config that was timed in a final run, of each problem."""
+    found: dict[Key, tuple[float, Choice]] = {}
+    for row in rows:
+        if row.kernel != "aten" and row.status == "ok" and row.run == "final" and row.time_us:
+            known = (row.time_us, Choice(row.kernel, row.config))
+            key = (row.device, row.problem)
+            found[key] = min(found.get(key, known), known)
+    return found
+
+
+class Times:
+    """What was timed, as gains: log2 of torch's time over a config's."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        fine = [row for row in rows if row.status == "ok" and row.time_us and row.aten_us]
+        self.gains = {
+            ((row.device, row.problem), Choice(row.kernel, row.config)): math.log2(row.aten_us / row.time_us)
+            for row in fine
+        }
+        self.best: dict[Key, float] = {}
+        for (key, _), gain in self.gains.items():
+            self.best[key] = max(gain, self.best.get(key, 0.0))
+
+    def gain(self, said: Said) -> float | None:
+        """Return an answer's gain; None where it was never timed on that problem."""
+        return 0.0 if said.choice is None else self.gains.get((said.key, said.choice))
+
+
+def told(times: Times, said: Sequence[Said]) -> dict[str, Any]:
+    """Return a rule's figures: gains are geometric means, `of` is what the best known configs would have given."""
+    gains = [times.gain(one) for one in said]
+    known = [gain for gain in gains if gain is not None]
+    own = [gain for one, gain in zip(said, gains, strict=True) if one.choice and gain is not None]
+    best_known = [times.best[one.key] for one, gain in zip(said, gains, strict=True) if gain is not None]
+    bounds = [[gain if gain is not None else other for gain, other in zip(gains, others, strict=True)]
+              for others in ([0.0] * len(gains), [times.best[one.key] for one in said])]  # fmt: skip
+    return {
+        "problems": len(said),
+        "own": round(sum(one.choice is not None for one in said) / len(said), 3),
+        "unknown": len(said) - len(known),
+        "gain": mean(known),
+        "of": mean(best_known),
+        "slower": f"{sum(gain < -SLOWER for gain in own)} of {len(own)}",
+        "worst": round(2 ** min(own, default=0.0), 2),
+        "fewest": mean(bounds[0]),
+        "most": mean(bounds[1]),
+        "best": mean([times.best[one.key] for one in said]),
+    }
+
+
+def mean(gains: Sequence[float]) -> float:
+    return round(2 ** statistics.fmean(gains), 3) if gains else 1.0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,41 @@
+"""Fit what tunedb expects of configs on problems that nobody has swept, and write it as plain arrays.
+
+    python scripts/fit_predictor.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz --out out/predictor.json.gz
+
+Four forests: torch's time, a config's time, torch's time over the config's (`gain`), and what a quarter of the problems fall
+short of (`sure`), each as log2, the first two over the hardware floor. Needs LightGBM and numpy, in an environment of their own;
+what is written is read by tunedb/dispatch/unseen/trees.py with the standard library. The last line of stdout is one JSON object.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from predictor.fitting import Data, fitted, write
+from trials.table import read
+
+from tunedb.dispatch.unseen.choose import COLUMNS
+from tunedb.dispatch.unseen.trees import read_predictor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(argv)
+    rows = [row for path in given.tables for row in read(path)]
+    data = Data(rows)
+    devices = sorted({row.device for row in rows})
+    facts = {"problems": len(data.keys), "trials": len(data.own)}
+    size = write(given.out, devices, fitted(data, np.ones(len(data.keys), bool)), facts)
+    read_predictor(given.out, COLUMNS)  # what is written can be read
+    print(json.dumps({"devices": devices, **facts, "bytes": size}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""Fits the trees of tunedb/dispatch/unseen to rows of trials, and gives them as plain arrays. Needs LightGBM and numpy."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+from trials.table import Row
+
+from tunedb.device import by_slug
+from tunedb.dispatch.unseen.features import KERNELS, config_features, floor_log, problem_features
+from tunedb.dispatch.unseen.trees import VERSION
+from tunedb.kernel import config_from_json, load
+
+__all__ = ["Data", "fitted", "write"]
+
+TREES = {"torch": 100, "own": 120, "gain": 120, "sure": 100}
+SETTINGS: dict[str, Any] = {
+    "objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 5, "feature_fraction": 0.4,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "seed": 0, "deterministic": True, "num_threads": 2,
+}  # fmt: skip
+SURE = 0.25  # the quantile of the gain below which an answer is not taken
+
+
+class Data:
+    """Features and times of rows: torch's and the trials'. Times as log2 over the floor."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        problems = {(row.device, row.problem): row.models for row in rows}
+        self.keys = list(problems)
+        self.models = list(problems.values())
+        at = {key: number for number, key in enumerate(self.keys)}
+        self.about = np.array(
+            [problem_features(problem, by_slug(slug)) for slug, problem in self.keys], float
+        )
+        floors = np.array([floor_log(problem, by_slug(slug)) for slug, problem in self.keys])
+        self.torch = np.full(len(at), np.nan)
+        for row in rows:
+            if row.kernel == "aten" and row.time_us:
+                self.torch[at[row.device, row.problem]] = np.log2(row.time_us)
+        self.torch -= floors
+        trials = [row for row in rows if row.kernel in KERNELS and row.status == "ok" and row.time_us]
+        self.of = np.array([at[row.device, row.problem] for row in trials])
+        configs = [
+            config_features(row.problem, by_slug(row.device), row.kernel, config_from_json(load(row.kernel), row.config)) for row in trials
+        ]  # fmt: skip
+        self.features = np.hstack([self.about[self.of], np.array(configs, float)])
+        self.own = np.log2([row.time_us or 0 for row in trials]) - floors[self.of]
+        best = np.full(len(at), np.inf)
+        np.minimum.at(best, self.of, self.own)
+        # Each problem counts alike, and a config counts less the further it is from the best: only good ones are chosen among.
+        self.weight = 2 ** (-0.5 * (self.own - best[self.of])) / np.sqrt(np.bincount(self.of)[self.of])
+
+
+def fitted(data: Data, use: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Return the forests, as arrays, of the problems that `use` names by place."""
+    with_torch = use & ~np.isnan(data.torch)
+    trials, both = use[data.of], with_torch[data.of]
+    gain = data.torch[data.of] - data.own
+    given = {
+        "torch": (data.about[with_torch], data.torch[with_torch], None),
+        "own": (data.features[trials], data.own[trials], data.weight[trials]),
+        "gain": (data.features[both], gain[both], data.weight[both]),
+        "sure": (data.features[both], gain[both], data.weight[both]),
+    }
+    forests = {}
+    for name, (features, target, weight) in given.items():
+        settings = SETTINGS | ({"objective": "quantile", "alpha": SURE} if name == "sure" else {})
+        trees = lightgbm.train(settings, lightgbm.Dataset(features, target, weight=weight), TREES[name])
+        forests[name] = arrays(trees.dump_model())
+    return forests
+
+
+def arrays(model: dict[str, Any]) -> dict[str, Any]:
+    """Return LightGBM's trees as the arrays of tunedb.dispatch.unseen.trees.Forest, parents before children."""
+    found: dict[str, list[Any]] = {name: [] for name in ("roots", "column", "threshold", "left", "right")}
+
+    def add(node: dict[str, Any]) -> int:
+        place = len(found["column"])
+        leaf = "leaf_value" in node
+        found["column"].append(-1 if leaf else node["split_feature"])
+        # A threshold with fewer digits may part other values than it was fitted to, so it keeps nine.
+        found["threshold"].append(float(f"{node['leaf_value']:.5g}" if leaf else f"{node['threshold']:.9g}"))
+        found["left"].append(0)
+        found["right"].append(0)
+        if not leaf:
+            found["left"][place], found["right"][place] = add(node["left_child"]), add(node["right_child"])
+        return place
+
+    found["roots"] = [add(tree["tree_structure"]) for tree in model["tree_info"]]
+    return {"base": 0.0, **found}
+
+
+def write(path: Path, devices: Sequence[str], forests: dict[str, Any], facts: dict[str, Any]) -> int:
+    """Write a predictor; the same content gives the same bytes. Returns its size in bytes."""
+    text = json.dumps(
+        {"version": VERSION, "devices": list(devices), "facts": facts, "forests": forests},
+        separators=(",", ":"),
+    )
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    return path.stat().st_size

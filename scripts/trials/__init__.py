@@ -1,0 +1,1 @@
+"""What sweeps have measured, as one table: how it is written and read."""

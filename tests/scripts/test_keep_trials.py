@@ -1,0 +1,79 @@
+"""The script that keeps trials, and its table."""
+
+import gzip
+import json
+
+import pytest
+
+from tunedb.problem import Problem
+from tunedb.record import Measurement, Tried
+from tunedb.store.write import Store
+
+SIZES = ("conv2d", "float16", "ieee", "channels_first", 2, 64, 64, 1, 1, 1, 32, 32, 1, 3, 3, 1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 1)  # fmt: skip
+
+
+@pytest.fixture
+def keep(scripts):
+    """The script as a module; its table's module beside it."""
+    return scripts("keep_trials")
+
+
+def row(keep, **change):
+    first = keep.Row(
+        "h200", Problem(*SIZES), "packed", "{}", "ab", "ok", 20.0, 40.0, "final", ("U-Net",), "one.sqlite"
+    )
+    return first._replace(**change)
+
+
+def test_a_table_is_read_back_and_its_bytes_do_not_depend_on_the_order(keep, tmp_path):
+    """What is written is read; the same rows in another order are the same file."""
+    rows = [row(keep, kernel="aten", kernel_hash="", time_us=40.0), row(keep), row(keep, config='{"A":1}')]
+    keep.write(tmp_path / "a.csv.gz", rows)
+    keep.write(tmp_path / "b.csv.gz", rows[::-1])
+    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    assert sorted(keep.read(tmp_path / "a.csv.gz")) == sorted(rows)
+
+
+def test_the_most_trustworthy_run_of_a_config_is_kept(keep, tmp_path):
+    """A final run's time stands for that of the search; of torch's times the least does."""
+    torch = row(keep, kernel="aten", kernel_hash="", time_us=40.0)
+    given = [
+        row(keep, run="search", time_us=900.0),
+        row(keep),
+        torch,
+        torch._replace(run="look", time_us=30.0),
+    ]
+    assert keep.write(tmp_path / "t.csv.gz", given) == 2
+    aten, own = sorted(keep.read(tmp_path / "t.csv.gz"))
+    assert (own.time_us, own.run, own.aten_us) == (20.0, "final", 30.0)
+    assert aten.time_us == 30.0
+
+
+def test_another_version_is_refused(keep, tmp_path):
+    """A file that is no such table says how to make one."""
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"# tunedb trials, version 0\n"))
+    with pytest.raises(ValueError, match="make it again"):
+        list(keep.read(path))
+
+
+def test_a_search_that_timed_its_host_is_told(keep):
+    """A finalist that took 0.6 ms longer in the search than in the final run makes the whole search doubtful."""
+    tries = [Tried("packed", "{}", Measurement("ok", 620.0))]
+    assert keep.waited_for_host(tries, {"top": [["packed", "{}", {"time_us": 20.0}]]})
+    assert not keep.waited_for_host(tries, {"top": [["packed", "{}", {"time_us": 610.0}]]})
+    assert not keep.waited_for_host(tries, {})
+
+
+def test_a_database_gives_winner_candidates_and_torch(keep, record, tmp_path, capsys):
+    """A measured record becomes a row of torch, one of its winner and one of each other candidate."""
+    one = record._replace(
+        device="h200", provenance="measured", kernel="aten", config="{}", time_us=40.0, aten_us=40.0
+    )
+    other = Tried("packed", '{"A":1}', Measurement("ok", 50.0))
+    with Store(tmp_path / "one.sqlite") as store:
+        store.put(one, [other])
+    out = tmp_path / "t.csv.gz"
+    assert keep.main(["h200", "--db", str(tmp_path / "one.sqlite"), "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == 2
+    assert [(found.kernel, found.time_us) for found in keep.read(out)] == [("aten", 40.0), ("packed", 50.0)]

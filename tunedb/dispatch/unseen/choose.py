@@ -1,0 +1,92 @@
+"""Which config to take for a problem that nobody has swept, and what it should give."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from tunedb.device import Device
+from tunedb.dispatch.unseen.features import (
+    CONFIG,
+    KERNELS,
+    PROBLEM,
+    config_features,
+    floor_log,
+    problem_features,
+)
+from tunedb.dispatch.unseen.trees import Predictor
+from tunedb.errors import ConfigError, KernelError
+from tunedb.kernel import config_from_json, config_to_json, load, names
+from tunedb.problem import Problem
+from tunedb.record import Choice
+
+__all__ = ["COLUMNS", "Guess", "candidates", "choose", "judged"]
+
+COLUMNS = {
+    "torch": len(PROBLEM), "own": len(PROBLEM) + len(CONFIG), "gain": len(PROBLEM) + len(CONFIG), "sure": len(PROBLEM) + len(CONFIG),
+}  # fmt: skip
+
+
+class Guess(NamedTuple):
+    """A config with what is expected of it. Times in microseconds, gains as log2 of torch's time over the config's."""
+
+    kernel: str
+    config: Any
+    own_us: float
+    torch_us: float
+    gain: float  # expected
+    sure: float  # what one in four falls short of
+
+
+def candidates(problem: Problem, device: Device, kin: Iterable[Choice]) -> Iterator[tuple[str, Any]]:
+    """Yield what is worth judging and valid here: each kernel's default and seeds, and what won similar problems."""
+    seen = set()
+    for name, config in _given(problem, device, kin):
+        key = (name, config)
+        if key not in seen:
+            seen.add(key)
+            if not load(name).valid(problem, config, device):
+                yield key
+
+
+def _given(problem: Problem, device: Device, kin: Iterable[Choice]) -> Iterator[tuple[str, Any]]:
+    for name in names():
+        if name not in KERNELS:
+            continue  # of another distribution, or torch's own: no trial has taught anything of it
+        kernel: Any = load(name)
+        if problem.op in kernel.OPS and kernel.space(problem, device):
+            first = kernel.default(problem, device)
+            if first is not None:
+                yield name, first
+            if hasattr(kernel, "seeds"):
+                yield from ((name, config) for config in kernel.seeds(problem, device))
+    for choice in kin:
+        if choice.kernel in KERNELS and problem.op in load(choice.kernel).OPS:
+            try:
+                yield choice.kernel, config_from_json(load(choice.kernel), choice.config)
+            except (ConfigError, KernelError):
+                continue
+
+
+def judged(
+    predictor: Predictor, problem: Problem, device: Device, given: Iterable[tuple[str, Any]]
+) -> Iterator[Guess]:
+    """Yield what the predictor expects of each config."""
+    floor, about = floor_log(problem, device), problem_features(problem, device)
+    forests = predictor.forests
+    torch = forests["torch"].value(about)
+    for name, config in given:
+        features = about + config_features(problem, device, name, config)
+        own = forests["own"].value(features)
+        gain = (forests["gain"].value(features) + torch - own) / 2
+        yield Guess(
+            name, config, 2 ** (own + floor), 2 ** (torch + floor), gain, forests["sure"].value(features)
+        )
+
+
+def choose(
+    predictor: Predictor, problem: Problem, device: Device, kin: Iterable[Choice] = ()
+) -> Guess | None:
+    """Return the config with the best expected gain, None where no kernel applies."""
+    found = judged(predictor, problem, device, candidates(problem, device, kin))
+    return max(
+        found, key=lambda guess: (guess.gain, guess.kernel, config_to_json(guess.config)), default=None
+    )
