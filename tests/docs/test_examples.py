@@ -98,6 +98,7 @@ def test_what_is_not_run_is_named():
         "docs/sweeping.md: needs a GPU": 4,
         "docs/shared-storage.md: takes minutes or a GPU": 2,
         "docs/developers/add-a-kernel-family.md: installs a package": 2,
+        "docs/sweeping.md: takes minutes or a GPU": 1,
     }
 
 

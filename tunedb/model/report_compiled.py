@@ -1,13 +1,17 @@
 """The rows of a report as a compiled model has them: the bias of torch's own convolutions costs nothing there."""
 
+from typing import TYPE_CHECKING
+
 from tunedb.device import Device
 from tunedb.dispatch.fused import bias_us
-from tunedb.model.report import Row
+
+if TYPE_CHECKING:
+    from tunedb.model.report import Row
 
 __all__ = ["compiled_row"]
 
 
-def compiled_row(row: Row, device: Device) -> Row:
+def compiled_row(row: "Row", device: Device) -> "Row":
     """Return a row with torch's time without its pass for the bias; torch answers where it is faster so."""
     if row.torch_us is None or row.tunedb_us is None:
         return row
