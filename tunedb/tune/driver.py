@@ -48,9 +48,8 @@ class _Tuning:
         self.problem = job.problem
         self.past = len(job.past)
         self.named = job.named is not None
-        self.look = not (
-            job.trials or self.named
-        )  # only torch is timed, so that the next job is wanted at once
+        # Only torch is timed, so that the next job is wanted at once.
+        self.look = not (job.trials or self.named)
         self.ready: deque[tuple[Choice, Measurement]] = deque()
         self.dry = self.look  # the search had no further choice when it was last asked
         self.bug = ""
@@ -76,9 +75,8 @@ class _Tuning:
 
     def has_news(self) -> bool:
         """Return whether a trial of this job, not of an earlier one, came to a time. A part of a shortlist is no news."""
-        return not self.named and any(
-            tried.measurement.status == "ok" for tried in self.search.tried[self.past :]
-        )
+        new = [] if self.named else self.search.tried[self.past :]
+        return any(tried.measurement.status == "ok" for tried in new)
 
 
 class _Driver:
