@@ -7,8 +7,8 @@ from pathlib import Path
 from tunedb.describe import counted, describe, versions
 from tunedb.errors import DatabaseError, DeviceError
 from tunedb.problem import Problem
+from tunedb.store import files
 from tunedb.store.failures import is_file
-from tunedb.store.files import opened, opened_elsewhere, shipped_files
 from tunedb.store.read import Database
 from tunedb.tune.announce import closing
 from tunedb.tune.confirm_state import ConfirmState
@@ -49,7 +49,7 @@ def confirm(
     shown = progress or Progress()
     shown.open(settings)
     slug = settings.device.slug
-    sources = opened(slug) if db is None else [Database(db)]
+    sources = files.opened(slug) if db is None else [Database(db)]
     now: dict[str, str] = resolve(settings.parts.environment)()
     wanted = None if problems is None else list(dict.fromkeys(problems))
     own = Database(settings.db) if is_file(settings.db) else None
@@ -84,7 +84,7 @@ def _check(settings: Settings) -> None:
         raise DeviceError(
             f"times must be confirmed on the GPU itself, but {slug} is not here: run this on a machine that has one."
         )
-    if settings.db.resolve() in {path.resolve() for path in shipped_files().values()}:
+    if settings.db.resolve() in {path.resolve() for path in files.shipped_files().values()}:
         raise DatabaseError(
             f"the database to write must be your own, but {settings.db} came with tunedb: leave it out of TUNEDB_PATH."
         )
@@ -107,7 +107,7 @@ def _in_order(todo: Sequence[Stored], settings: Settings) -> list[Stored]:
     """Return what may save most of a forward pass first."""
     calls = settings.calls or {}
     predicted = any(one.record.aten_us is None for one in todo)
-    elsewhere = gains_elsewhere(opened_elsewhere(settings.device.slug)) if predicted else {}
+    elsewhere = gains_elsewhere(files.opened_elsewhere(settings.device.slug)) if predicted else {}
     return sorted(todo, key=lambda one: at_stake_us(one, calls.get(one.problem, 1), elsewhere), reverse=True)
 
 

@@ -94,7 +94,7 @@ class Confirmed(NamedTuple):
         waiting = list(self.summary.states.values()).count("waiting")
         counts = [f"{counted(len(self.outcomes), 'problem')} confirmed"]
         counts += [f"{self.before} before under the same versions"] if self.before else []
-        counts += [f"{waiting} not yet"] if waiting else []
+        counts += [f"{waiting} not yet, with which the same command goes on"] if waiting else []
         counts += (
             [f"{self.unknown} of the suite without a record: tunedb sweep finds one"] if self.unknown else []
         )
