@@ -53,7 +53,7 @@ def test_every_command_has_help(run):
         result = run(*name, "--help")
         assert result.exit_code == 0
         assert len(result.output.splitlines()[2]) > 10
-    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor"} == set(
+    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor", "confirm"} == set(
         main.commands
     )
 

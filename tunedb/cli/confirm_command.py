@@ -1,9 +1,9 @@
 """The command `tunedb confirm`."""
 
-import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -53,24 +53,29 @@ def confirm(
 
     A stopped run goes on where it stopped. The exit status is 1 if a problem failed.
     """
-    from tunedb.cli.json_forms import of_confirmed
     from tunedb.store.files import user_file
-    from tunedb.tune import confirm as tuning
-    from tunedb.tune.progress import progress_for
     from tunedb.tune.selection import select, target
     from tunedb.tune.settings import Settings
 
     chosen = select("all", suites) if suites else None
+    asked = {} if chosen is None else {"problems": chosen.problems, "labels": chosen.labels}
     goal = target(device, gpus)
     settings = Settings(
         goal.device, goal.provenance, None, "", user_file(), goal.gpus,
         minutes=minutes and max(0.001, minutes - age_s() / 60), calls=chosen and chosen.calls,
     )  # fmt: skip
-    with stdout_to_stderr() if as_data else contextlib.nullcontext():
-        progress = progress_for(sys.stderr if as_data else sys.stdout)
-        result = tuning.confirm(
-            settings, db=db, problems=chosen and chosen.problems, candidates=candidates, labels=chosen and chosen.labels, progress=progress
-        )  # fmt: skip
-    if as_data:
-        click.echo(json.dumps(of_confirmed(result, settings), indent=1))
-    sys.exit(result.exit_status)
+    sys.exit(_confirmed(settings, {"db": db, "candidates": candidates, **asked}, as_data=as_data))
+
+
+def _confirmed(settings: Any, asked: dict[str, Any], *, as_data: bool) -> int:
+    """Confirm, and return the exit status."""
+    from tunedb.cli.json_forms import of_confirmed
+    from tunedb.tune import confirm as tuning
+    from tunedb.tune.progress import progress_for
+
+    if not as_data:
+        return tuning.confirm(settings, **asked, progress=progress_for()).exit_status
+    with stdout_to_stderr():
+        result = tuning.confirm(settings, **asked, progress=progress_for(sys.stderr))
+    click.echo(json.dumps(of_confirmed(result, settings), indent=1))
+    return result.exit_status
