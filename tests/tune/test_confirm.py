@@ -105,6 +105,20 @@ def test_a_bad_candidate_costs_itself_only(run, shelf, shipped):
     assert len(Database(shelf.user).top(problem, "h200")) == 7
 
 
+def test_a_wrong_kernel_costs_its_candidates(run, shelf, shipped, monkeypatch):
+    """An exception in a kernel's `valid` refuses its candidates with the error; another kernel's go on."""
+    problem = landscape.problem("conv_transpose2d")
+    put(shipped, answer(problem), FAST, ("beta", FAST[1]))
+
+    def valid(*_):
+        raise TypeError("alpha was written wrongly")
+
+    monkeypatch.setattr(landscape.KERNELS["alpha"], "valid", valid, raising=False)
+    (outcome,) = run().outcomes
+    assert (outcome.record.kernel, outcome.again_us) == ("beta", None)
+    assert [one.measurement.detail for one in outcome.refused] == ["TypeError: alpha was written wrongly"]
+
+
 def test_a_problem_that_fails_keeps_its_record(run, shelf, shipped):
     """Where torch cannot compute a problem nothing is written for it, the others are confirmed, and the status is 1."""
     good, bad = landscape.problem(), landscape.problem("conv_transpose1d")

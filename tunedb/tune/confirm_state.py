@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunedb.errors import ConfigError, KernelError
+from tunedb.errors import TunedbError
 from tunedb.kernel import config_from_json
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement, Record, Tried
@@ -150,9 +150,11 @@ class ConfirmState:
         try:
             kernel: Any = self._kernels.load(choice.kernel)
             config = config_from_json(kernel, choice.config)
-        except (ConfigError, KernelError, ImportError) as error:
+            return str(kernel.valid(problem, config, self._settings.device))
+        except TunedbError as error:
             return str(error)
-        return str(kernel.valid(problem, config, self._settings.device))
+        except Exception as error:  # noqa: BLE001 (a wrong kernel costs its candidates, not the run)
+            return f"{type(error).__name__}: {error}"
 
 
 def _time_of(stored: Record, final: Finished) -> float | None:
