@@ -53,7 +53,7 @@ def test_every_command_has_help(run):
         result = run(*name, "--help")
         assert result.exit_code == 0
         assert len(result.output.splitlines()[2]) > 10
-    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor"} == set(
+    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor", "confirm"} == set(
         main.commands
     )
 
@@ -128,7 +128,7 @@ def test_sweep_into_two_databases(run, swept, tmp_path):
 
 def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
     """What the command has taken before the sweep begins is taken off its minutes; trials are then the most of a layer."""
-    monkeypatch.setattr(sweep_command, "_age_s", lambda: 6.0)
+    monkeypatch.setattr(sweep_command, "age_s", lambda: 6.0)
     run(
         "sweep",
         "--kernel",
@@ -148,7 +148,7 @@ def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
 
 def test_a_command_knows_how_long_it_has_run():
     """A process that is the command counts its own start; one that calls it does not."""
-    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb.cli import sweep_command; print(sweep_command._age_s())"
+    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb.cli import sweep_command; print(sweep_command.age_s())"
     ages = [
         float(subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True).stdout)
         for name in ("/usr/bin/tunedb", "/site-packages/tunedb/__main__.py", "/usr/bin/pytest")

@@ -95,7 +95,7 @@ def test_what_is_not_run_is_named():
         "README.md: needs a GPU": 3,
         "db/README.md: takes minutes or a GPU": 6,
         "docs/developers/add-a-device.md: takes minutes or a GPU": 1,
-        "docs/sweeping.md: needs a GPU": 4,
+        "docs/sweeping.md: needs a GPU": 7,
         "docs/shared-storage.md: takes minutes or a GPU": 2,
         "docs/developers/add-a-kernel-family.md: installs a package": 2,
         "docs/sweeping.md: takes minutes or a GPU": 1,

@@ -54,3 +54,11 @@ def never(kernel, problem, config, device):
     """Be a compiler that refuses everything."""
     del kernel, problem, config, device
     return Measurement("compile-error", detail="no such instruction")
+
+
+def one_and_then_none(kernel, problem, config, device, compiled=[]):  # noqa: B006 (counts this process's calls)
+    """Be a compiler that never comes back from its second candidate."""
+    compiled.append(config)
+    if len(compiled) > 1:
+        time.sleep(600)
+    return landscape.compile_candidate(kernel, problem, config, device)

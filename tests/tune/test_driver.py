@@ -6,15 +6,17 @@ import pytest
 from fake_sweep import LIMITS, PARTS, executed
 
 from tunedb.device import by_slug
-from tunedb.record import Measurement
+from tunedb.kernel import config_to_json
+from tunedb.record import Choice, Measurement
 from tunedb.tune.compile_pool import Compiled
 from tunedb.tune.driver import _Driver, _Tuning, drive
 from tunedb.tune.lookahead import Pace
-from tunedb.tune.messages import Ended, Failed, Finished, Job, Kept, Setup, Want
+from tunedb.tune.messages import Dropped, End, Ended, Failed, Finished, Job, Kept, Setup, Want
 from tunedb.tune.settings import Settings
 from tunedb.tune.workers import start
 
 DEVICE = by_slug("h200")
+PEAK = landscape.KERNELS["alpha"].peak
 
 
 def tuning(kernels=landscape, trials=40):
@@ -144,3 +146,32 @@ def test_a_compilation_that_fails_during_the_last_trial_is_no_trial(started):
         heard(child, Ended)
         child.conn.send(Kept())
     assert heard(child, Finished).trials == 3
+
+
+NAMED = [Choice("alpha", config_to_json(PEAK._replace(num_stages=stages))) for stages in (3, 4)]
+
+
+def test_named_candidates_go_to_the_final_pass_untimed(started, tmp_path):
+    """They are compiled and then timed beside torch, with no trial and no search; without any torch is timed alone."""
+    child = started()
+    heard(child, Want)
+    for named in (NAMED, []):  # the second is wanted before the first ends
+        child.conn.send(Job(landscape.problem("conv2d"), 0, (), (), named=named))
+        for _ in named:
+            assert heard(child, Ended).tried.measurement.time_us is None
+            child.conn.send(Kept())
+        final = heard(child, Finished)
+        assert [one.choice for one in final.finalists] == list(named)
+        assert (final.aten_us, final.aten_error) == (1000.0, 1e-4)
+    assert executed(tmp_path) == []
+
+
+def test_a_part_of_the_named_candidates_gives_no_answer(started):
+    """Where the time is up before all have compiled, the problem is let go: a better one may be among the rest."""
+    child = started(PARTS._replace(compiler="compile_tasks:one_and_then_none"))
+    heard(child, Want)
+    child.conn.send(Job(landscape.problem("conv2d"), 0, (), (), named=NAMED))
+    heard(child, Ended)
+    child.conn.send(Kept())
+    child.conn.send(End())
+    assert heard(child, (Finished, Dropped)) == Dropped(landscape.problem("conv2d"))

@@ -5,6 +5,7 @@ from typing import TextIO
 
 import click
 
+from tunedb.cli.confirm_command import confirm
 from tunedb.cli.doctor_command import doctor
 from tunedb.cli.explain_command import explain
 from tunedb.cli.ls_command import ls
@@ -26,7 +27,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
 
 
-for command in (doctor, explain, ls, merge, prune, report, show, sweep, tune):
+for command in (confirm, doctor, explain, ls, merge, prune, report, show, sweep, tune):
     main.add_command(command)
 
 

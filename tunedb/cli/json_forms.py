@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from tunedb.dispatch.explanation import Explanation
     from tunedb.record import Record
     from tunedb.store.listing import Count, Shown
+    from tunedb.tune.confirmed import Confirmed, Outcome
     from tunedb.tune.settings import Settings
     from tunedb.tune.summary import Summary
 
-__all__ = ["of_count", "of_explanation", "of_shown", "of_summary"]
+__all__ = ["of_confirmed", "of_count", "of_explanation", "of_shown", "of_summary"]
 
 
 def of_count(count: "Count") -> dict[str, Any]:
@@ -84,6 +85,40 @@ def of_summary(summary: "Summary", settings: "Settings") -> dict[str, Any]:
             for problem, state in summary.states.items()
         ],
     }
+
+
+def of_confirmed(result: "Confirmed", settings: "Settings") -> dict[str, Any]:
+    from tunedb.tune.confirmed import ratios
+
+    outcomes = {one.problem: one for one in result.outcomes}
+    data = of_summary(result.summary, settings)
+    for entry, problem in zip(data["problems"], result.summary.states, strict=True):
+        entry.update(_of_outcome(outcomes.get(problem)))
+    return {
+        **data,
+        "exit_status": result.exit_status,
+        "versions": dict(result.versions),
+        "confirmed_before": result.before,
+        "without_record": result.unknown,
+        "ratios": [
+            {**one._asdict(), "problem": result.summary.labels[one.problem]}
+            for one in ratios(result.outcomes)
+        ],
+        "changed": result.changed,
+        "to_torch": result.demoted,
+        "refused": dict(result.refused),
+        "text": None if result.text is None else str(result.text),
+    }
+
+
+def _of_outcome(one: "Outcome | None") -> dict[str, Any]:
+    if one is None:
+        return {"stored": None, "ratio": None, "changed": None, "refused": []}
+    refused = [
+        {"kernel": tried.kernel, "config": tried.config, **tried.measurement._asdict()}
+        for tried in one.refused
+    ]
+    return {"stored": of_record(one.stored), "ratio": one.ratio, "changed": one.changed, "refused": refused}
 
 
 def of_record(record: "Record") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tunedb.cli.options import (
 )
 from tunedb.describe import counted
 
-__all__ = ["sweep"]
+__all__ = ["age_s", "stdout_to_stderr", "sweep"]
 
 _LONGEST_START_S = 60.0
 
@@ -128,7 +128,7 @@ def sweep(
         add_suites(file, chosen.suites)
     settings = Settings(
         goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s,
-        minutes=minutes and max(0.001, minutes - _age_s() / 60), calls=chosen.calls, collect=collect,
+        minutes=minutes and max(0.001, minutes - age_s() / 60), calls=chosen.calls, collect=collect,
     )  # fmt: skip
     sys.exit(_swept(chosen, settings, as_data=as_data))
 
@@ -160,7 +160,7 @@ def stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _age_s() -> float:
+def age_s() -> float:
     """Return the seconds since this process began, 0 where that is not known or where it is not the command's own.
 
     To import torch takes a few of them, and the minutes that a person gives are those of the whole command.

@@ -23,7 +23,7 @@ def opening(settings: Settings) -> list[str]:
     return [
         f"device: {device.slug} ({device.name}), {_provenance(settings)}",
         files,
-        f"search history: {shown(settings.storage)}",
+        *([f"search history: {shown(settings.storage)}"] if settings.storage else []),
     ]
 
 

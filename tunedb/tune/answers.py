@@ -1,7 +1,7 @@
 """The answers of a sweep: what earlier ones found and hints at, and the databases that get each new record."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +58,10 @@ class Answers:
             if record.kernel != ATEN.kernel:
                 self._winners[record.problem] = Choice(record.kernel, record.config)
         return unusable
+
+    def lean(self, records: Iterable[Record]) -> None:
+        """Let ties go to what has won most often among these records."""
+        self._wins.update((one.problem.op, Choice(one.kernel, one.config)) for one in records)
 
     def hints(self, problem: Problem) -> list[Choice]:
         """Return the winners of the most similar problems."""

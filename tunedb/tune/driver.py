@@ -29,6 +29,7 @@ from tunedb.tune.messages import (
     Want,
 )
 from tunedb.tune.search import Search
+from tunedb.tune.shortlist import Shortlist
 from tunedb.tune.space import searched
 from tunedb.tune.workers import resolve
 
@@ -46,12 +47,17 @@ class _Tuning:
     def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
         self.problem = job.problem
         self.past = len(job.past)
-        self.look = not job.trials  # only torch is timed, so that the next job is wanted at once
+        self.named = job.named is not None
+        # Only torch is timed, so that the next job is wanted at once.
+        self.look = not (job.trials or self.named)
         self.ready: deque[tuple[Choice, Measurement]] = deque()
         self.dry = self.look  # the search had no further choice when it was last asked
         self.bug = ""
         self.dropped = False  # another sweep has the problem
         self.compile_s: dict[Choice, float] = {}  # what each choice took, until its trial ends
+        if job.named is not None:
+            self.search: Search | Shortlist = Shortlist(job.named)
+            return
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
             self.search = Search(space, job.trials or job.ahead, past=job.past, hints=job.hints, spare=spare)
@@ -68,8 +74,9 @@ class _Tuning:
         return choice
 
     def has_news(self) -> bool:
-        """Return whether a trial of this job, not of an earlier one, came to a time."""
-        return any(tried.measurement.status == "ok" for tried in self.search.tried[self.past :])
+        """Return whether a trial of this job, not of an earlier one, came to a time. A part of a shortlist is no news."""
+        new = [] if self.named else self.search.tried[self.past :]
+        return any(tried.measurement.status == "ok" for tried in new)
 
 
 class _Driver:
@@ -225,7 +232,7 @@ class _Driver:
                 tuning.ready.appendleft((choice, outcome))
 
     def _outcome(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
-        if compiled.status != "ok":
+        if compiled.status != "ok" or tuning.named:
             return compiled
         if self._runner is None:
             return self._predicted(tuning, choice, compiled)

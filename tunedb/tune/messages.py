@@ -51,7 +51,8 @@ class Job(NamedTuple):
     """One problem to search. `past` are its trials of earlier searches, which count.
 
     With 0 trials torch is timed and nothing else; meanwhile the compilers begin with what a search of `ahead` trials
-    would try first.
+    would try first. Where choices are named there is no search: those that compile go to the final pass as they are, which
+    verifies and times them, and `trials` is not used.
     """
 
     problem: Problem
@@ -59,6 +60,7 @@ class Job(NamedTuple):
     past: Sequence[Tried]
     hints: Sequence[Choice]
     ahead: int = 0
+    named: Sequence[Choice] | None = None
 
 
 class Kept(NamedTuple):

@@ -25,7 +25,7 @@ class Settings(NamedTuple):
     device: Device
     provenance: str  # "measured": one driver process for each of `gpus`; "predicted": one driver and no GPU
     trials: int | None  # a problem, in all; None: TRIALS, or, by gain, as many as pay
-    storage: str  # search history: a journal file, or a URL if it contains "://"
+    storage: str  # search history: a journal file, or a URL if it contains "://"; "" for a confirmation, which has none
     db: Path  # database of the answers
     gpus: tuple[int, ...] = (0,)  # CUDA indices
     triton_db: Path | None = None  # second database, for the best answers that are not torch's own kernel
