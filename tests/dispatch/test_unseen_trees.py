@@ -50,7 +50,11 @@ def test_a_predictor_is_read_back(tmp_path):
     assert set(found.forests) == set(COLUMNS)
 
 
-@pytest.mark.parametrize("data", [b"nothing", gzip.compress(b"[]"), gzip.compress(b'{"version": 0}'), gzip.compress(b"{}")])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [b"nothing", gzip.compress(b"[]"), gzip.compress(b'{"version": 0}'), gzip.compress(b"{}")],
+    ids=["no gzip", "a list", "another version", "an empty object"],
+)
 def test_what_is_no_predictor_is_refused(tmp_path, data):
     """Another file, a list, another version and an empty object are OSError or ValueError, which a lookup can catch."""
     path = tmp_path / "predictor.json.gz"
