@@ -16,9 +16,8 @@ from tunedb.store.read import NEAREST, Database
 
 __all__ = ["ROWS_KEPT", "devices", "layer", "measured_within", "record", "record_of_layer"]
 
-ROWS_KEPT = (
-    20_000  # of one file; at so many all are forgotten, so that no file and no program fills the memory
-)
+# Of one file; at so many all are forgotten. 22 MB of sound rows, some 60 MB of the longest that a check accepts.
+ROWS_KEPT = 8_000
 _layer_of = itemgetter(*(Problem._fields.index(name) for name in LAYER))
 
 Found = TypeVar("Found")
