@@ -1,6 +1,7 @@
 """How far apart two problems are: what decides whether one may borrow the other's answer."""
 
 from math import log2
+from operator import itemgetter, ne
 
 from tunedb.problem import Problem
 
@@ -11,7 +12,9 @@ __all__ = [
     "between_layers",
     "between_neighbours",
     "difference",
+    "differing",
     "kind",
+    "least_between_neighbours",
     "work",
 ]
 
@@ -23,6 +26,7 @@ _FREE = (
     "n", "in_d", "in_h", "in_w", "padding_d", "padding_h", "padding_w",
     "output_padding_d", "output_padding_h", "output_padding_w", "bias",
 )  # fmt: skip
+_free = itemgetter(*(Problem._fields.index(name) for name in _FREE))
 # What two problems of one layer share.
 LAYER = tuple(name for name in Problem._fields if name not in _FREE)
 
@@ -34,7 +38,9 @@ def between_layers(a: Problem, b: Problem) -> float:
     output elements of one channel: twice the work is 1, the same work on rows of half the length is 1 too.
     Padding and bias count only by what they change of the output.
     """
-    return abs(log2(work(a)) - log2(work(b))) + _octaves(a.in_w, b.in_w)
+    work, width = a.doublings
+    other_work, other_width = b.doublings
+    return abs(work - other_work) + abs(width - other_width)
 
 
 def between_neighbours(a: Problem, b: Problem) -> float:
@@ -43,7 +49,15 @@ def between_neighbours(a: Problem, b: Problem) -> float:
     between_layers, plus |log2| of the ratios of c_in/groups, c_out/groups, groups, strides and dilations, and twice that of
     kernel elements: a config knows how many taps it has.
     """
-    total = between_layers(a, b)
+    return _with_sizes(between_layers(a, b), a, b)
+
+
+def least_between_neighbours(a: Problem, b: Problem) -> float:
+    """Return the least between_neighbours that problems of the layers of `a` and `b` can have, whatever batch and extents."""
+    return _with_sizes(0.0, a, b)
+
+
+def _with_sizes(total: float, a: Problem, b: Problem) -> float:
     total += _octaves(a.c_in // max(1, a.groups), b.c_in // max(1, b.groups))
     total += _octaves(a.c_out // max(1, a.groups), b.c_out // max(1, b.groups))
     total += 2 * _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
@@ -53,8 +67,7 @@ def between_neighbours(a: Problem, b: Problem) -> float:
 
 def work(problem: Problem) -> int:
     """Return batch times output positions; 1 for an empty output, so that it has a logarithm."""
-    d, h, w = problem.out_extents
-    return max(1, problem.n * max(1, d) * max(1, h) * max(1, w))
+    return problem.positions
 
 
 def kind(problem: Problem) -> tuple[bool, str]:
@@ -69,10 +82,15 @@ def kind(problem: Problem) -> tuple[bool, str]:
 def difference(asked: Problem, known: Problem) -> list[str]:
     """Return what differs between two problems of the same layer, in words: "n 16 instead of 1"."""
     return [
-        f"{name} {getattr(known, name)} instead of {getattr(asked, name)}"
-        for name in _FREE
-        if getattr(known, name) != getattr(asked, name)
+        f"{name} {theirs} instead of {ours}"
+        for name, ours, theirs in zip(_FREE, _free(asked), _free(known), strict=True)
+        if theirs != ours
     ]
+
+
+def differing(asked: Problem, known: Problem) -> int:
+    """Return how many words `difference` would give."""
+    return sum(map(ne, _free(asked), _free(known)))
 
 
 def _octaves(a: int, b: int) -> float:

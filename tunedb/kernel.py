@@ -89,6 +89,7 @@ class Kernel(Protocol):
     # Optional:
     # `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
     # `work(problem, config) -> Work`: without it the time model reads the tile off the signature's constexprs, which is rougher.
+    # `ONE_LAYOUT = True`: plan packs a weight in one Layout whatever the batch and extents, so that those of other lengths take it.
     # `UNRANKED_ON: tuple[int, ...]`: compute capabilities for which the time model predicts too short times.
     # `UNPREDICTED: dict[str, int | str]`: fields that the time model cannot judge, with the value that a search without a GPU
     # holds them to.
@@ -210,15 +211,20 @@ def config_from_json(kernel: Kernel, text: str) -> Any:
 
     Raises ConfigError: where the text is no JSON object with exactly the kernel's fields and types.
     """
+    return _config_from_json(kernel.Config, text)
+
+
+@functools.lru_cache(4096)  # the record of a layer answers for each of its lengths
+def _config_from_json(kind: Any, text: str) -> Any:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"a config must be a JSON object, but got {text[:80]!r}.") from error
-    if not isinstance(given, Mapping) or set(given) != set(kernel.Config._fields):
+    if not isinstance(given, Mapping) or set(given) != set(kind._fields):
         raise ConfigError(
-            f"a config must have exactly the fields {', '.join(kernel.Config._fields)}, but got {text[:200]!r}."
+            f"a config must have exactly the fields {', '.join(kind._fields)}, but got {text[:200]!r}."
         )
-    for field, kind in kernel.Config.__annotations__.items():
-        if type(given[field]) is not kind:
-            raise ConfigError(f"{field} must be of type {kind.__name__}, but got {given[field]!r}.")
-    return kernel.Config(**given)
+    for field, type_ in kind.__annotations__.items():
+        if type(given[field]) is not type_:
+            raise ConfigError(f"{field} must be of type {type_.__name__}, but got {given[field]!r}.")
+    return kind(**given)

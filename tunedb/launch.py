@@ -33,6 +33,7 @@ __all__ = [
     "dense_strides",
     "launch_flaw",
     "launcher",
+    "loaded",
     "workspace",
 ]
 
@@ -74,20 +75,23 @@ class Arguments(NamedTuple):
 
 def convolution_arguments(problem: Problem) -> Arguments:
     """Describe pointers, batch and extents, which are run-time arguments; axes that the operation lacks are constants."""
-    pointer = "*" + TRITON_TYPES[problem.dtype]
-    types = dict.fromkeys(POINTERS, pointer)
-    constexprs: dict[str, Any] = {}
-    if not problem.bias:
-        types["b_ptr"] = "constexpr"
-        constexprs["b_ptr"] = None
-    values = dict(zip(SCALARS, (problem.n, *problem.extents, *problem.out_extents), strict=True))
-    for axis in "dhw"[: 3 - problem.rank]:
+    types, constexprs, pointers, names = _arguments(problem.dtype, bool(problem.bias), problem.rank)
+    values = (problem.n, *problem.extents[3 - problem.rank :], *problem.out_extents[3 - problem.rank :])
+    aligned = [name for name, value in zip(names, values, strict=True) if value % 16 == 0]
+    return Arguments(dict(types), dict(constexprs), (*pointers, *aligned), values)
+
+
+@functools.cache
+def _arguments(dtype: str, bias: bool, rank: int) -> tuple[dict[str, str], dict[str, Any], Any, Any]:
+    """Return types, constants, pointers and run-time integers of all problems of a kind."""
+    pointer = "*" + TRITON_TYPES[dtype]
+    constexprs: dict[str, Any] = {} if bias else {"b_ptr": None}
+    types = dict.fromkeys(POINTERS, pointer) | dict.fromkeys(constexprs, "constexpr")
+    for axis in "dhw"[: 3 - rank]:
         constexprs |= {f"in_{axis}": 1, f"out_{axis}": 1}
-        del values[f"in_{axis}"], values[f"out_{axis}"]
-    types |= dict.fromkeys(values, "i32")
-    aligned = [name for name in POINTERS if types[name] == pointer]
-    aligned += [name for name, value in values.items() if value % 16 == 0]
-    return Arguments(types, constexprs, tuple(aligned), tuple(values.values()))
+    names = [name for name in SCALARS if name not in constexprs]
+    pointers = tuple(name for name in POINTERS if types[name] == pointer)
+    return types | dict.fromkeys(names, "i32"), constexprs, pointers, tuple(names)
 
 
 def convolution_plan(problem: Problem, launch: Launch, layout: "Layout | Callable[[Tensor], Tensor]") -> Run:
@@ -128,7 +132,7 @@ def convolution_plan(problem: Problem, launch: Launch, layout: "Layout | Callabl
         launch(x, pack(weight), bias, out)
         return out
 
-    run.packer = pack  # type: ignore[attr-defined]
+    run.packer, run.made_of = pack, (launch, layout)  # type: ignore[attr-defined]
     run.usual = None if fast_empty is None or 0 in out_shape else run_usual  # type: ignore[attr-defined]
     return run
 
@@ -283,6 +287,11 @@ def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
         here = current(index)
         handle = _handles[key] = compiled(signature, as_arch(here, arch) if arch else here)
     return handle
+
+
+def loaded() -> list[str]:
+    """Return the name of each kernel that was compiled and loaded, once for each variant of its code."""
+    return [key[0] for key in _handles]
 
 
 def clear() -> None:

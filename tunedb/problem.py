@@ -1,7 +1,8 @@
 """What is to be computed: one type for six operations, always with three spatial dimensions."""
 
-from math import prod
-from typing import Any, NamedTuple
+from math import log2, prod
+from operator import ge
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunedb.arguments import AXIS_SIZES, names
 from tunedb.errors import ProblemError, quoted
@@ -33,13 +34,27 @@ MOST_ON_AN_AXIS = 2**31 - 1
 MOST_ELEMENTS = 2**60 - 1
 
 
-class Problem(NamedTuple):
-    """A convolution, by value: dict key, SQL key and argument in one.
+if TYPE_CHECKING:
+    from functools import cached_property as _once
+else:
 
-    Sizes are in elements, in the order depth, height, width; an operation of fewer dimensions has
-    size 1, kernel 1, stride 1, dilation 1 and padding 0 in front. `bias` is 0 or 1, for SQL's sake.
-    """
+    class _once:  # noqa: N801 (read as a decorator)
+        """A property that is computed once for each problem: a plan reads the same extents some fifty times.
 
+        It takes no lock, unlike cached_property of Python 3.11: two threads compute the same value.
+        """
+
+        def __init__(self, compute: Any) -> None:
+            self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+        def __get__(self, problem: Any, kind: type) -> Any:
+            if problem is None:
+                return self
+            found = problem.__dict__[self._name] = self._compute(problem)
+            return found
+
+
+class _Fields(NamedTuple):
     op: str
     dtype: str
     precision: str
@@ -68,57 +83,62 @@ class Problem(NamedTuple):
     dilation_h: int
     dilation_w: int
 
-    @property
+
+class Problem(_Fields):
+    """A convolution, by value: dict key, SQL key and argument in one.
+
+    Sizes are in elements, in the order depth, height, width; an operation of fewer dimensions has
+    size 1, kernel 1, stride 1, dilation 1 and padding 0 in front. `bias` is 0 or 1, for SQL's sake.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Problem, tuple(self)  # without what was computed
+
+    @_once
     def transposed(self) -> bool:
         return is_transposed(self.op)
 
-    @property
+    @_once
     def rank(self) -> int:
         return rank(self.op)
 
-    @property
+    @_once
     def extents(self) -> tuple[int, int, int]:
         return (self.in_d, self.in_h, self.in_w)
 
-    @property
+    @_once
     def kernel(self) -> tuple[int, int, int]:
         return (self.k_d, self.k_h, self.k_w)
 
-    @property
+    @_once
     def stride(self) -> tuple[int, int, int]:
         return (self.stride_d, self.stride_h, self.stride_w)
 
-    @property
+    @_once
     def padding(self) -> tuple[int, int, int]:
         return (self.padding_d, self.padding_h, self.padding_w)
 
-    @property
+    @_once
     def output_padding(self) -> tuple[int, int, int]:
         return (self.output_padding_d, self.output_padding_h, self.output_padding_w)
 
-    @property
+    @_once
     def dilation(self) -> tuple[int, int, int]:
         return (self.dilation_d, self.dilation_h, self.dilation_w)
 
-    @property
+    @_once
     def out_extents(self) -> tuple[int, int, int]:
         """Output depth, height, width; an entry below 1 means that torch refuses the problem."""
         axes = zip(
-            self.extents,
-            self.kernel,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.dilation,
-            strict=True,
-        )
+            self.extents, self.kernel, self.stride, self.padding, self.output_padding, self.dilation, strict=True
+        )  # fmt: skip
         if self.transposed:
             d, h, w = ((i - 1) * s - 2 * p + dil * (k - 1) + op + 1 for i, k, s, p, op, dil in axes)
         else:
             d, h, w = ((i + 2 * p - dil * (k - 1) - 1) // s + 1 for i, k, s, p, _, dil in axes)
         return (d, h, w)
 
-    @property
+    @_once
     def weight_shape(self) -> tuple[int, ...]:
         """Torch's weight shape, with the operation's own number of spatial dimensions."""
         lead = (
@@ -128,11 +148,11 @@ class Problem(NamedTuple):
         )
         return lead + self.kernel[3 - self.rank :]
 
-    @property
+    @_once
     def input_shape(self) -> tuple[int, ...]:
         return (self.n, self.c_in, *self.extents[3 - self.rank :])
 
-    @property
+    @_once
     def output_shape(self) -> tuple[int, ...]:
         return (self.n, self.c_out, *self.out_extents[3 - self.rank :])
 
@@ -143,32 +163,43 @@ class Problem(NamedTuple):
         sizes = {name: getattr(self, name)[lead] for name in names(self.op) if name in AXIS_SIZES}
         return {**sizes, "groups": self.groups}
 
-    @property
+    @_once
     def inputs(self) -> int:
         """Elements of the input."""
         return self.n * self.c_in * prod(self.extents)
 
-    @property
+    @_once
     def weights(self) -> int:
         """Elements of the weight."""
         return self.c_in * (self.c_out // self.groups) * prod(self.kernel)
 
-    @property
+    @_once
     def outputs(self) -> int:
         """Elements of the output."""
         return self.n * self.c_out * prod(self.out_extents)
 
-    @property
+    @_once
     def flops(self) -> int:
         """Useful operations: 2 for every weight that meets an input element, borders counted as inside."""
         d, h, w = self.extents if self.transposed else self.out_extents
         k_d, k_h, k_w = self.kernel
         return 2 * self.n * d * h * w * (self.c_in // self.groups) * self.c_out * k_d * k_h * k_w
 
-    @property
+    @_once
     def bytes(self) -> int:
         """The fewest bytes that must move: input, weight, bias and output once each."""
         return (self.inputs + self.outputs + self.weights + self.bias * self.c_out) * ITEM_BYTES[self.dtype]
+
+    @_once
+    def positions(self) -> int:
+        """Batch times output positions; 1 for an empty output."""
+        d, h, w = self.out_extents
+        return max(1, self.n * max(1, d) * max(1, h) * max(1, w))
+
+    @_once
+    def doublings(self) -> tuple[float, float]:
+        """log2 of `positions` and of the input's width."""
+        return log2(self.positions), log2(max(1, self.in_w))
 
 
 # What each size must at least be.
@@ -199,7 +230,11 @@ def checked(problem: Problem) -> Problem:
         value = getattr(problem, field)
         if not isinstance(value, str) or value not in allowed:
             raise ProblemError(f"{field} must be one of {', '.join(allowed)}, but got {quoted(value)}.")
-    for field, value in zip(_LEAST, problem[4:], strict=True):
+    # The usual problem passes by three comparisons in C; only one that does not is looked at field by field.
+    sizes = problem[4:]
+    usual = set(map(type, sizes)) == {int} and max(sizes) <= MOST_ON_AN_AXIS
+    usual = usual and all(map(ge, sizes, _LEAST.values()))
+    for field, value in () if usual else zip(_LEAST, sizes, strict=True):
         if not isinstance(value, int) or isinstance(value, bool) or value < _LEAST[field]:
             raise ProblemError(
                 f"{field} must be an integer of at least {_LEAST[field]}, but got {quoted(value)}."
@@ -230,12 +265,13 @@ def checked(problem: Problem) -> Problem:
 
 def _check_axes(problem: Problem) -> None:
     extents, out_extents, transposed = problem.extents, problem.out_extents, problem.transposed
+    missing = 3 - problem.rank
     axes = zip(
         extents, problem.kernel, problem.stride, problem.padding, problem.output_padding, problem.dilation, strict=True
     )  # fmt: skip
     for axis, given in enumerate(axes):
         name = ("depth", "height", "width")[axis]
-        if axis < 3 - problem.rank:
+        if axis < missing:
             if given != (1, 1, 1, 0, 0, 1):
                 raise ProblemError(
                     f"{name} of a {problem.op} must be size 1, kernel 1, stride 1, padding 0, output_padding 0, dilation 1, but got {given}."

@@ -192,8 +192,9 @@ def is_interpreted(fn: Any) -> bool:
     classes = {kind.__name__ for kind in type(fn).__mro__}
     if "InterpretedFunction" in classes:
         return True
-    on = os.environ.get("TRITON_INTERPRET", "").lower() in {"1", "true", "yes", "on", "y"}
-    if not on or "JITFunction" in classes:
+    if "JITFunction" in classes:
+        return False
+    if os.environ.get("TRITON_INTERPRET", "").lower() not in {"1", "true", "yes", "on", "y"}:
         return False
     _say("InterpretedFunction", "TRITON_INTERPRET is asked in its place, which costs no time")
     return True

@@ -23,4 +23,18 @@ from tunedb.kernels.direct.space import UNPREDICTED, default, seeds, space, work
 
 from tunedb.problem import OPS
 
-__all__ = ["OPS", "UNPREDICTED", "Config", "default", "plan", "seeds", "signature", "space", "valid", "work"]
+__all__ = [
+    "ONE_LAYOUT",
+    "OPS",
+    "UNPREDICTED",
+    "Config",
+    "default",
+    "plan",
+    "seeds",
+    "signature",
+    "space",
+    "valid",
+    "work",
+]
+
+ONE_LAYOUT = True  # for all batches and extents of a layer

@@ -30,4 +30,18 @@ from tunedb.kernels.implicit_gemm.space import UNPREDICTED, default, seeds, spac
 
 from tunedb.problem import OPS
 
-__all__ = ["OPS", "UNPREDICTED", "Config", "default", "plan", "seeds", "signature", "space", "valid", "work"]
+__all__ = [
+    "ONE_LAYOUT",
+    "OPS",
+    "UNPREDICTED",
+    "Config",
+    "default",
+    "plan",
+    "seeds",
+    "signature",
+    "space",
+    "valid",
+    "work",
+]
+
+ONE_LAYOUT = True  # for all batches and extents of a layer

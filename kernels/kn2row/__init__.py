@@ -27,4 +27,6 @@ from tunedb.kernels.kn2row.space import default, seeds, space, work
 
 from tunedb.problem import OPS
 
-__all__ = ["OPS", "Config", "default", "plan", "seeds", "signature", "space", "valid", "work"]
+__all__ = ["ONE_LAYOUT", "OPS", "Config", "default", "plan", "seeds", "signature", "space", "valid", "work"]
+
+ONE_LAYOUT = True  # for all batches and extents of a layer

@@ -34,4 +34,18 @@ from tunedb.kernels.shared_rows.space import UNRANKED_ON, default, seeds, space,
 
 from tunedb.problem import OPS
 
-__all__ = ["OPS", "UNRANKED_ON", "Config", "default", "plan", "seeds", "signature", "space", "valid", "work"]
+__all__ = [
+    "ONE_LAYOUT",
+    "OPS",
+    "UNRANKED_ON",
+    "Config",
+    "default",
+    "plan",
+    "seeds",
+    "signature",
+    "space",
+    "valid",
+    "work",
+]
+
+ONE_LAYOUT = True  # for all batches and extents of a layer

@@ -4,7 +4,9 @@ A call that torch answers should cost hardly more than torch's own, and a call t
 call is recognised by its weight: `find` compares what may have changed since, all of the tensors at once.
 """
 
+import contextlib
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAIN", "clear", "count", "find", "on_device", "planned", "torch_must_see", "unaligned"]
 
-# At this many all are dropped: a service sees few signatures, and one that sees a new length in every call must not keep a
-# plan for each of them.
+# Beyond this many, the plan that was used longest ago goes with each new one. A service that sees a new length in every call
+# then holds no more memory in the end than here, no call waits while thousands of plans are dropped, and the layers whose
+# length stays keep theirs.
 LIMIT = 4096
-_plans: "dict[tuple[Any, ...], Plan]" = {}
+_plans: "OrderedDict[tuple[Any, ...], Plan]" = OrderedDict()
 # By the id of the weight: what answered its latest call.
 _latest: "dict[int, _Memo]" = {}
 
@@ -143,10 +146,13 @@ def planned(
         # With all that looks up, compiles and launches: `import tunedb` stays short.
         from tunedb.dispatch import plans
 
-        plan = plans.make_plan(op, x, weight, bias, *sizes)
-        if len(_plans) >= LIMIT:
-            _plans.clear()
-        _plans[key] = plan
+        plan = _plans[key] = plans.make_plan(op, x, weight, bias, *sizes)
+        if len(_plans) > LIMIT:
+            with contextlib.suppress(KeyError):  # another thread has just cleared them
+                _plans.popitem(last=False)
+    else:
+        with contextlib.suppress(KeyError):  # another thread has just dropped it
+            _plans.move_to_end(key)
     return plan
 
 

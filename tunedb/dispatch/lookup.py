@@ -1,15 +1,17 @@
 """The best known answer for a problem on a device, and why: user files over shipped ones, tier by tier."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from tunedb.device import CATALOGUE, Device, gpu_of
 from tunedb.dispatch.reasons import times, why_near
-from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_layers, between_neighbours, difference, kind
+from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_layers, between_neighbours, differing
 from tunedb.errors import ConfigError, KernelError
 from tunedb.kernel import Kernel, config_from_json, is_stale, load
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
+from tunedb.store import remembered
 from tunedb.store.budget import one_lookup
 from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, read_or_default, reload
 from tunedb.store.read import Database
@@ -120,18 +122,12 @@ def _exact(problem: Problem, device: Device, files: list[Database], notes: list[
 def _near(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
     def order(record: Record) -> tuple[Any, ...]:
         far = between_layers(problem, record.problem)
-        return (PROVENANCES.index(record.provenance), far, len(difference(problem, record.problem)))
+        return (PROVENANCES.index(record.provenance), far, differing(problem, record.problem))
 
     stale = None
     for found in _borrowed(problem, device, files, device.slug, order):
         if not found.stale:
-            return Answer(
-                "near",
-                found.record.kernel,
-                found.config,
-                found.record,
-                why_near(problem, found.record, device),
-            )
+            return _near_answer("near", found, problem, device)
         stale = stale or found
     if stale is None:
         return None
@@ -147,20 +143,20 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
         far = between_layers(problem, record.problem)
         return (
             capability // 10 != device.capability // 10, capability != device.capability,
-            PROVENANCES.index(record.provenance), far, len(difference(problem, record.problem)), record.device,
+            PROVENANCES.index(record.provenance), far, differing(problem, record.problem), record.device,
         )  # fmt: skip
 
     for found in _borrowed(problem, device, files, None, order):
         slug = found.record.device
         if not found.stale and slug != device.slug and slug == gpu_of(slug):
-            return Answer(
-                "other-device",
-                found.record.kernel,
-                found.config,
-                found.record,
-                why_near(problem, found.record, device),
-            )
+            return _near_answer("other-device", found, problem, device)
     return None
+
+
+def _near_answer(tier: str, found: _Usable, problem: Problem, device: Device) -> Answer:
+    return Answer(
+        tier, found.record.kernel, found.config, found.record, why_near(problem, found.record, device)
+    )
 
 
 def _only_predicted(found: Answer) -> bool:
@@ -186,10 +182,9 @@ def _default(problem: Problem, device: Device, files: list[Database]) -> Answer 
         (between_neighbours(problem, known), place, known)
         for place, file in enumerate(files)
         for known in _measured(file, problem, device)
-        if kind(known) == kind(problem)
     ]
     for far, place, known in sorted(neighbours)[:TRIED]:
-        record = _record(files[place], known, device) if far <= CLASS_LIMIT else None
+        record = _known_record(files[place], known, device) if far <= CLASS_LIMIT else None
         if record is None or record.aten_us is None or is_stale(record.kernel, record.kernel_hash):
             continue
         which = f"the nearest measured problem of this class on {device.slug}, {far:.2f} doublings away, was won by {record.kernel}"
@@ -275,21 +270,27 @@ def _capabilities(files: list[Database]) -> dict[str, int]:
     found = {
         slug: number
         for file in files
-        for slug, (_, number) in read_or_default(file, file.devices, nothing).items()
+        for slug, (_, number) in read_or_default(file, partial(remembered.devices, file), nothing).items()
     }
     return found | {known.slug: known.capability for known in CATALOGUE}
 
 
 def _record(file: Database, problem: Problem, device: Device) -> Record | None:
-    return read_or_default(file, lambda: file.record(problem, device.slug), None)
+    return read_or_default(file, lambda: remembered.record_of_layer(file, problem, device.slug), None)
+
+
+def _known_record(file: Database, known: Problem, device: Device) -> Record | None:
+    return read_or_default(file, lambda: remembered.record(file, known, device.slug), None)
 
 
 def _layer(file: Database, problem: Problem, slug: str | None) -> list[Record]:
-    return read_or_default(file, lambda: file.layer(problem, slug), [])
+    return read_or_default(file, lambda: remembered.layer(file, problem, slug), [])
 
 
 def _measured(file: Database, problem: Problem, device: Device) -> list[Problem]:
-    return read_or_default(file, lambda: file.measured_problems(problem, device.slug), [])
+    return read_or_default(
+        file, lambda: remembered.measured_within(file, problem, device.slug, CLASS_LIMIT), []
+    )
 
 
 def _kernel(name: str) -> Kernel | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tunedb import launch
 from tunedb.describe import describe
 from tunedb.device import current
-from tunedb.dispatch import lookup
+from tunedb.dispatch import layer_plans, lookup
 from tunedb.dispatch.normalise import Call, normalised
 from tunedb.errors import TunedbWarning
 from tunedb.kernel import Run, load
@@ -111,7 +111,7 @@ def _loaded(found: lookup.Answer, problem: Problem, index: int) -> Run:
     import torch
 
     with torch.cuda.device(index):
-        return load(found.kernel).plan(problem, found.config, launch.launcher)
+        return layer_plans.plan(found.kernel, load(found.kernel), problem, found.config)
 
 
 def _adapted(
@@ -144,4 +144,5 @@ def _adapted(
 def clear() -> None:
     """Forget loaded kernels and what was read from databases."""
     launch.clear()
+    layer_plans.clear()
     lookup.reload()

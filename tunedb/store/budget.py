@@ -4,9 +4,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Budget", "Share", "one_lookup", "share", "spend"]
+__all__ = ["Budget", "Share", "cut_short", "lookup", "one_lookup", "share", "spend"]
 
 LOOKUP_SECONDS = 1.0  # a sound file of 2 MB takes a few milliseconds
 LOOKUP_ROWS = 20_000
@@ -43,6 +43,8 @@ class Budget:
         self.seconds = LOOKUP_SECONDS
         self.rows = LOOKUP_ROWS
         self.bytes = LOOKUP_BYTES
+        self.cut = 0  # queries that did not give all their rows
+        self.versions: dict[Any, Any] = {}  # of the files that were asked, when the lookup first asked them
 
     def share(self) -> Share:
         """Return what the next query may take."""
@@ -83,6 +85,18 @@ def share() -> Share:
     if found is None:
         return Share(QUERY_SECONDS, float("inf"), float("inf"), QUERY_VALUE_BYTES, whole=True)
     return found.share()
+
+
+def lookup() -> Budget | None:
+    """Return the budget of this thread's lookup; None outside of one."""
+    return _current.get()
+
+
+def cut_short() -> None:
+    """Note that a query of this thread's lookup did not give all its rows."""
+    found = _current.get()
+    if found is not None:
+        found.cut += 1
 
 
 def spend(since: float, rows: int = 0, size: int = 0) -> None:

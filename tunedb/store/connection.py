@@ -34,6 +34,8 @@ class Connection:
         self._lock = threading.Lock()
         self._deadline = [0.0]
         self._patient = patient
+        self._immutable = immutable
+        self.kept: Any = None  # what lookups remember of it (tunedb/store/remembered.py)
         self.warned = False
         if not is_file(path):
             raise DatabaseError(f"a database must be a file, but {_at(path)}: correct the path.")
@@ -88,6 +90,29 @@ class Connection:
         if connection := getattr(self, "_connection", None):
             connection.close()
 
+    def version(self) -> object:
+        """Return what changes when the file does; None where that cannot be said now. An immutable file never changes.
+
+        SQLite's own counter sees a transaction of another connection, and the file's status a copy that was written over it.
+        """
+        if self._immutable:
+            return 0
+        allowed, begun = budget.share(), time.monotonic()
+        if not self._lock.acquire(timeout=allowed.seconds):
+            return None
+        try:
+            self._limit(allowed)
+            # The query that follows waits for a lock, not this one.
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            (counted,) = self._connection.execute("PRAGMA data_version").fetchone()
+            status = self.path.stat()
+        except (sqlite3.Error, OSError):
+            return None  # the query that follows meets it too, and says so
+        finally:
+            self._lock.release()
+            budget.spend(begun)
+        return counted, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
     def reject(self, why: str) -> None:
         """Warn, once for this file, that a row of it is skipped."""
         self.complain(f"A row of {self.path} is left aside: {why} Others like it are left aside silently.")
@@ -121,11 +146,13 @@ class Connection:
         except sqlite3.DataError as error:
             if allowed.whole:
                 raise failure(self.path, error) from error
+            budget.cut_short()
             self.reject(f"{error}.")
         except (sqlite3.Error, UnicodeDecodeError) as error:
             late = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
             if not late or allowed.whole:
                 raise self._noted(failure(self.path, error)) from error
+            budget.cut_short()
             self.complain(
                 f"a database must be quick to read, but {self.path} takes longer than a lookup has: it answers with what was read in time. "
                 "If it is not that large, it is damaged or made to waste time: restore it from a copy or delete it."
@@ -153,6 +180,7 @@ class Connection:
                 self.reject(str(error))
             size[0] += sum(len(value) for value in row if type(value) in {str, bytes})
             if number >= allowed.rows or size[0] >= allowed.bytes:
+                budget.cut_short()
                 return
             if not number % 16 and time.monotonic() > self._deadline[0]:
                 late = sqlite3.OperationalError("interrupted")

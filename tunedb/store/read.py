@@ -21,7 +21,7 @@ from tunedb.store.rows import (
     record_from_row,
 )
 
-__all__ = ["Database"]
+__all__ = ["NEAREST", "Database"]
 
 NEAREST = (
     1_000  # rows of a layer or class on either side of the problem: a file of any size gives its nearest

@@ -7,6 +7,7 @@ are beyond the kernel, so that the row ends in zeros. A layout is all that there
 torch, pack_kernel.py on the GPU.
 """
 
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,11 +92,13 @@ class Layout(NamedTuple):
             )
 
 
+@functools.lru_cache(4096)  # layouts of a layer's lengths are equal
 def level(size: int, **axes: int) -> Level:
     """Return a level of the axes name=size, the last one fastest."""
     return Level(size, tuple(Axis(name, count) for name, count in axes.items()))
 
 
+@functools.lru_cache(4096)
 def affine(start: int = 0, divisor: int = 1, **steps: int) -> Affine:
     """Return (start + the sum of the steps name=step) / divisor."""
     return Affine(tuple(steps.items()), start, divisor)
