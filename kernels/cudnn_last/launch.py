@@ -101,34 +101,39 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
             turned = allocate_in(x)
             relay_in(x, x, None, turned)
             x = turned
-        whole = out if relay_out is None else allocate_out(x)
-        convolve(as_input(x), as_weight(weight), as_output(whole))
-        if relay_out is not None:
-            relay_out(whole, x, bias, out)
+        if relay_out is None:
+            convolve(as_input(x), as_weight(weight), lambda: as_output(out))
+            return
+        found = convolve(as_input(x), as_weight(weight), lambda: as_output(allocate_out(x)))
+        relay_out(found, x, bias, out)
 
     return convolution_plan(problem, launch, channels_inside(problem))
 
 
-def _convolution(problem: Problem, lead: int) -> "Callable[[Tensor, Tensor, Tensor], None]":
-    """Return what convolves without a bias, into its third argument; all three are channels_last."""
+def _convolution(problem: Problem, lead: int) -> "Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]":
+    """Return what convolves without a bias; all tensors are channels_last.
+
+    Its third argument gives the memory to write to: forward the result is there. Transposed, cuDNN's own memory is
+    returned where a pass follows, else copied.
+    """
     import torch
     from torch.backends import cudnn
 
-    aten = torch.ops.aten
+    aten, capturing = torch.ops.aten, torch.cuda.is_current_stream_capturing
     stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
     more, allow_tf32 = problem.output_padding[lead:], problem.precision == "tf32"
+    passed = problem.layout == "channels_first" or problem.bias
+    last = torch.channels_last if lead else torch.channels_last_3d
 
-    def convolve(x: "Tensor", weight: "Tensor", out: "Tensor") -> None:
+    def convolve(x: "Tensor", weight: "Tensor", memory: "Callable[[], Tensor]") -> "Tensor":
         if not x.is_cuda:  # in Triton's interpreter
-            out.copy_(
-                aten.convolution(x, weight, None, stride, padding, dilation, problem.transposed, more, 1)
-            )
-            return
-        search = not torch.cuda.is_current_stream_capturing()  # a search would break the capture
-        settings = (1, search, cudnn.deterministic, allow_tf32)
-        if problem.transposed:
-            out.copy_(aten.cudnn_convolution_transpose(x, weight, padding, more, stride, dilation, *settings))
-        else:
-            aten.cudnn_convolution.out(x, weight, padding, stride, dilation, *settings, out=out)
+            result = aten.convolution(x, weight, None, stride, padding, dilation, problem.transposed, more, 1)
+            return memory().copy_(result)
+        settings = (1, not capturing(), cudnn.deterministic, allow_tf32)  # a search would break a capture
+        if not problem.transposed:
+            out: Tensor = memory()
+            return aten.cudnn_convolution.out(x, weight, padding, stride, dilation, *settings, out=out)  # type: ignore[no-any-return]
+        result = aten.cudnn_convolution_transpose(x, weight, padding, more, stride, dilation, *settings)
+        return result.contiguous(memory_format=last) if passed else memory().copy_(result)  # type: ignore[no-any-return]
 
     return convolve
