@@ -15,7 +15,6 @@ __all__ = [
     "differing",
     "kind",
     "least_between_neighbours",
-    "work",
 ]
 
 LAYER_LIMIT = 2.0  # 4 times the work in one step, or 2 times the work on rows 2 times as long
@@ -63,11 +62,6 @@ def _with_sizes(total: float, a: Problem, b: Problem) -> float:
     total += 2 * _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
     steps = zip((a.groups, *a.stride, *a.dilation), (b.groups, *b.stride, *b.dilation), strict=True)
     return total + sum(_octaves(one, other) for one, other in steps)
-
-
-def work(problem: Problem) -> int:
-    """Return batch times output positions; 1 for an empty output, so that it has a logarithm."""
-    return problem.positions
 
 
 def kind(problem: Problem) -> tuple[bool, str]:

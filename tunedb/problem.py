@@ -192,7 +192,7 @@ class Problem(_Fields):
 
     @_once
     def positions(self) -> int:
-        """Batch times output positions; 1 for an empty output."""
+        """Batch times output positions; 1 for an empty output, so that it has a logarithm."""
         d, h, w = self.out_extents
         return max(1, self.n * max(1, d) * max(1, h) * max(1, w))
 

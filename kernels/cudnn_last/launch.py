@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.kernels.cudnn_last.jit import Pass, relay
 from tunedb.kernels.cudnn_last.weights import channels_inside
+from tunedb.kernels.shared.limits import shape_flaw
 
 from tunedb.device import Device
 from tunedb.kernel import Run, Signature
@@ -30,11 +31,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     del device
     if problem.groups != 1:
         return f"cudnn_last needs one group, but the problem has {problem.groups}"
-    for name in ("BLOCK_C", "BLOCK_S"):
-        if getattr(config, name) not in SIDES:
-            return f"{name} must be one of {', '.join(map(str, SIDES))}, but is {getattr(config, name)}"
-    if config.num_warps not in {1, 2, 4, 8, 16}:
-        return f"num_warps must be 1, 2, 4, 8 or 16, but is {config.num_warps}"
+    if flaw := shape_flaw(config, {"BLOCK_C": SIDES, "BLOCK_S": SIDES}):
+        return flaw
     if not 1 <= config.BLOCK_C * config.BLOCK_S // (32 * config.num_warps) <= 128:
         return f"a thread must have 1 to 128 elements, but {config.num_warps} warps share {config.BLOCK_C} x {config.BLOCK_S}"
     if max(prod(problem.extents), prod(problem.out_extents)) >= 2**31 - 4096:
@@ -79,7 +77,8 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     import torch
 
     dtype, axes = getattr(torch, problem.dtype), max(problem.rank, 2)
-    first, passed = problem.layout == "channels_first", problem.layout == "channels_first" or problem.bias
+    first = problem.layout == "channels_first"
+    passed = first or bool(problem.bias)  # over the output
     relay_in = launcher(_pass(problem, config, of_output=False)) if first else None
     relay_out = launcher(_pass(problem, config, of_output=True)) if passed else None
     allocate_in, allocate_out = workspace(problem.inputs, dtype), workspace(problem.outputs, dtype)
@@ -94,7 +93,7 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     as_input, as_output, as_weight = map(
         viewed, (problem.input_shape, problem.output_shape, problem.weight_shape)
     )
-    convolve = _convolution(problem, lead)
+    convolve = _convolution(problem, lead, passed=passed)
 
     def launch(x: "Tensor", weight: "Tensor", bias: "Tensor | None", out: "Tensor") -> None:
         if relay_in is not None:
@@ -110,7 +109,9 @@ def plan(problem: Problem, config: Config, launcher: Callable[[Signature], Calla
     return convolution_plan(problem, launch, channels_inside(problem))
 
 
-def _convolution(problem: Problem, lead: int) -> "Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]":
+def _convolution(
+    problem: Problem, lead: int, *, passed: bool
+) -> "Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]":
     """Return what convolves without a bias; all tensors are channels_last.
 
     Its third argument gives the memory to write to: forward the result is there. Transposed, cuDNN's own memory is
@@ -122,7 +123,6 @@ def _convolution(problem: Problem, lead: int) -> "Callable[[Tensor, Tensor, Call
     aten, capturing = torch.ops.aten, torch.cuda.is_current_stream_capturing
     stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
     more, allow_tf32 = problem.output_padding[lead:], problem.precision == "tf32"
-    passed = problem.layout == "channels_first" or problem.bias
     last = torch.channels_last if lead else torch.channels_last_3d
 
     def convolve(x: "Tensor", weight: "Tensor", memory: "Callable[[], Tensor]") -> "Tensor":

@@ -12,7 +12,7 @@ from math import log2
 
 import torch
 
-from tunedb.distance import CLASS_LIMIT, kind, work
+from tunedb.distance import CLASS_LIMIT, kind
 from tunedb.problem import Problem
 from zoo.suite_file import Layer
 
@@ -24,7 +24,7 @@ ROWS = 512  # problems whose distances to all others are in memory at once
 def features(problem: Problem) -> tuple[float, ...]:
     """Return coordinates in which the sum of differences is `tunedb.distance.between_neighbours`."""
     sizes = (
-        work(problem), problem.in_w, problem.c_in // problem.groups, problem.c_out // problem.groups, problem.groups,
+        problem.positions, problem.in_w, problem.c_in // problem.groups, problem.c_out // problem.groups, problem.groups,
         *problem.stride, *problem.dilation,
     )  # fmt: skip
     return (*(log2(max(1, size)) for size in sizes), 2 * log2(problem.k_d * problem.k_h * problem.k_w))

@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.report import table
+
 from tunedb.describe import describe
 from tunedb.distance import LAYER_LIMIT, kind
 from tunedb.problem import Problem
@@ -58,21 +60,21 @@ def page(found: Sequence[Mapping[str, Any]], layers: Sequence[Layer], versions: 
         ("A count of models says in how many models of this list a layer stands, not how often those models are run: a family with many "
         "variants of one network weighs more."),
         "## Models",
-        _table(("family", "captured", "of these without convolutions", "on a CPU", "skipped"), _families(found)),
+        table(("family", "captured", "of these without convolutions", "on a CPU", "skipped"), _families(found)),
         "## How much the most common problems are",
         "In the order of the file: those of most models first, then those with most calls. The last column takes those with most work instead.",
-        _table(("the first", "of all calls", "of all FLOPs", "stand in at least", "FLOPs of as many, by work"), _tops(layers)),
+        table(("the first", "of all calls", "of all FLOPs", "stand in at least", "FLOPs of as many, by work"), _tops(layers)),
         "## How many problems cover the rest",
         (f"`--cover N` chooses N problems. A problem is covered when a chosen one lies within {LAYER_LIMIT:g} doublings of it (`tunedb/distance.py`): "
         "near enough to borrow from. A layer of a model is a problem in each model that has it."),
-        _table(("N", "of all problems", "of all layers in models"), _covers(layers)),
+        table(("N", "of all problems", "of all layers in models"), _covers(layers)),
     ]  # fmt: skip
     for title, key in _GROUPINGS.items():
-        parts += [f"## By {title}", _table((title, "problems", "of all calls", "of all FLOPs"), _grouped(layers, key))]  # fmt: skip
-    parts += ["## The most common", _table(("id", "models", "calls", "problem"), _first(layers))]
+        parts += [f"## By {title}", table((title, "problems", "of all calls", "of all FLOPs"), _grouped(layers, key))]  # fmt: skip
+    parts += ["## The most common", table(("id", "models", "calls", "problem"), _first(layers))]
     skipped = [(model["name"], model["failure"]) for model in found if model["failure"]]
     if skipped:
-        parts += ["## Skipped", _table(("model", "why"), [(name, _cell(why)) for name, why in skipped])]
+        parts += ["## Skipped", table(("model", "why"), [(name, _cell(why)) for name, why in skipped])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,9 +161,4 @@ def _share(part: float, whole: float) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return text.replace("<", "&lt;")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import tunedb.tune.sweep
 from tunedb import cli
-from tunedb.cli import main, sweep_command
+from tunedb.cli import main, process
 from tunedb.errors import StorageError
 from tunedb.store.schema import VERSION
 from tunedb.store.write import Store
@@ -128,7 +128,7 @@ def test_sweep_into_two_databases(run, swept, tmp_path):
 
 def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
     """What the command has taken before the sweep begins is taken off its minutes; trials are then the most of a layer."""
-    monkeypatch.setattr(sweep_command, "age_s", lambda: 6.0)
+    monkeypatch.setattr(process, "age_s", lambda: 6.0)
     run(
         "sweep",
         "--kernel",
@@ -148,7 +148,7 @@ def test_minutes_are_the_whole_commands(run, swept, monkeypatch, tmp_path):
 
 def test_a_command_knows_how_long_it_has_run():
     """A process that is the command counts its own start; one that calls it does not."""
-    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb.cli import sweep_command; print(sweep_command.age_s())"
+    code = "import sys, time; sys.argv = ['{}']; time.sleep(0.5); from tunedb.cli import process; print(process.age_s())"
     ages = [
         float(subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True).stdout)
         for name in ("/usr/bin/tunedb", "/site-packages/tunedb/__main__.py", "/usr/bin/pytest")

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from tunedb.cli import complete
-from tunedb.cli.options import Number, Whole, database_option, device_option, gpus_option, json_option
-from tunedb.cli.sweep_command import age_s, stdout_to_stderr
+from tunedb.cli.options import Whole, database_option, device_option, gpus_option, json_option, minutes_option
+from tunedb.cli.process import minutes_left, stdout_to_stderr
 
 __all__ = ["confirm"]
 
@@ -23,12 +23,7 @@ __all__ = ["confirm"]
     shell_complete=complete.suites,
     help="Confirm only what this suite uses: kernelbench, models or a JSON file, such as a captured model; repeatable. Default: every problem of the database.",
 )
-@click.option(
-    "--minutes",
-    type=Number(),
-    metavar="N",
-    help="Stop after so long; the same command goes on with what is not yet confirmed.",
-)
+@minutes_option("Stop after so long; the same command goes on with what is not yet confirmed.")
 @click.option(
     "--candidates",
     type=Whole(),
@@ -62,7 +57,7 @@ def confirm(
     goal = target(device, gpus)
     settings = Settings(
         goal.device, goal.provenance, None, "", user_file(), goal.gpus,
-        minutes=minutes and max(0.001, minutes - age_s() / 60), calls=chosen and chosen.calls,
+        minutes=minutes_left(minutes), calls=chosen and chosen.calls,
     )  # fmt: skip
     sys.exit(_confirmed(settings, {"db": db, "candidates": candidates, **asked}, as_data=as_data))
 

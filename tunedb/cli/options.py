@@ -24,6 +24,7 @@ __all__ = [
     "entry_of",
     "gpus_option",
     "json_option",
+    "minutes_option",
     "shape_options",
     "variant_options",
 ]
@@ -155,6 +156,13 @@ def database_option(text: str) -> Callable[[Command], Command]:
 
 def device_option(text: str) -> Callable[[Command], Command]:
     return click.option("--device", metavar="SLUG", shell_complete=complete.devices, help=text)
+
+
+def minutes_option(text: str, *, default: float | None = None) -> Callable[[Command], Command]:
+    """Add --minutes, with what they bound."""
+    return click.option(
+        "--minutes", type=Number(), metavar="N", default=default, show_default=default is not None, help=text
+    )
 
 
 def json_option(text: str) -> Callable[[Command], Command]:

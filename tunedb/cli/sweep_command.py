@@ -1,11 +1,7 @@
 """The command `tunedb sweep`."""
 
-import contextlib
 import json
-import os
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +17,14 @@ from tunedb.cli.options import (
     entry_of,
     gpus_option,
     json_option,
+    minutes_option,
     shape_options,
     variant_options,
 )
+from tunedb.cli.process import minutes_left, stdout_to_stderr
 from tunedb.describe import counted
 
-__all__ = ["age_s", "stdout_to_stderr", "sweep"]
-
-_LONGEST_START_S = 60.0
+__all__ = ["sweep"]
 
 
 @click.command()
@@ -64,11 +60,8 @@ _LONGEST_START_S = 60.0
     "GPU to tune for, such as 4090. Times are measured if this machine has that GPU, else predicted. h200-sm89 is an H200 that runs sm_89 code. Default: the GPU of this machine, else 4090."
 )
 @gpus_option
-@click.option(
-    "--minutes",
-    type=Number(),
-    metavar="N",
-    help="Search for so long in all, first the layers that can still save most of a forward pass: calls x (time so far - hardware floor).",
+@minutes_option(
+    "Search for so long in all, first the layers that can still save most of a forward pass: calls x (time so far - hardware floor)."
 )
 @click.option(
     "--trials",
@@ -128,7 +121,7 @@ def sweep(
         add_suites(file, chosen.suites)
     settings = Settings(
         goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s,
-        minutes=minutes and max(0.001, minutes - age_s() / 60), calls=chosen.calls, collect=collect,
+        minutes=minutes_left(minutes), calls=chosen.calls, collect=collect,
     )  # fmt: skip
     sys.exit(_swept(chosen, settings, as_data=as_data))
 
@@ -145,33 +138,3 @@ def _swept(chosen: Any, settings: Any, *, as_data: bool) -> int:
         summary = sweep(chosen.problems, settings, labels=chosen.labels, progress=progress_for(sys.stderr))
     click.echo(json.dumps(of_summary(summary, settings), indent=1))
     return summary.exit_status
-
-
-@contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Send what this process and its children print to standard error: a compiler may print, and JSON stands alone."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def age_s() -> float:
-    """Return the seconds since this process began, 0 where that is not known or where it is not the command's own.
-
-    To import torch takes a few of them, and the minutes that a person gives are those of the whole command.
-    """
-    try:
-        fields = (
-            Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError):
-        return 0.0
-    program = Path(sys.argv[0])  # python -m tunedb is the command too
-    own = program.stem == "tunedb" or program.parts[-2:] == ("tunedb", "__main__.py")
-    return age if own and 0 < age < _LONGEST_START_S else 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunedb.cli.options import Number, database_option, device_option, gpus_option
+from tunedb.cli.options import database_option, device_option, gpus_option, minutes_option
 from tunedb.errors import ProblemError, quoted
 
 if TYPE_CHECKING:
@@ -20,14 +20,7 @@ __all__ = ["tune"]
 
 @click.command()
 @click.argument("factory", metavar="MODULE:FACTORY")
-@click.option(
-    "--minutes",
-    type=Number(),
-    metavar="N",
-    default=5.0,
-    show_default=True,
-    help="Search for so long: the layers with the most time to win first.",
-)
+@minutes_option("Search for so long: the layers with the most time to win first.", default=5.0)
 @click.option(
     "--compiled",
     is_flag=True,

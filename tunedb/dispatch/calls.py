@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tunedb.dispatch.normalise import allow_tf32
+from tunedb.problem import is_transposed
 from tunedb.torch_internals import (
+    CONVOLUTIONS,
     current_device,
     dispatch_modes,
     forward_state,
@@ -30,7 +32,17 @@ if TYPE_CHECKING:
 
     Run = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-__all__ = ["PLAIN", "clear", "count", "find", "on_device", "planned", "torch_must_see", "unaligned"]
+__all__ = [
+    "PLAIN",
+    "clear",
+    "count",
+    "find",
+    "on_device",
+    "planned",
+    "torch_convolution",
+    "torch_must_see",
+    "unaligned",
+]
 
 # Beyond this many, the plan that was used longest ago goes with each new one. A service that sees a new length in every call
 # then holds no more memory in the end than here, no call waits while thousands of plans are dropped, and the layers whose
@@ -103,6 +115,16 @@ def find(
                 return None
             return on_device(memo.device, run)
     return _search(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def torch_convolution(
+    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None",
+    stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any,
+) -> "Tensor":  # fmt: skip
+    """Call torch's own function."""
+    if is_transposed(op):
+        return CONVOLUTIONS[op](x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return CONVOLUTIONS[op](x, weight, bias, stride, padding, dilation, groups)
 
 
 def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool:

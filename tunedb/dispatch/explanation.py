@@ -8,7 +8,6 @@ from tunedb.describe import counted, describe, micros, versions
 from tunedb.device import Device, by_slug, current, floor_us
 from tunedb.dispatch.lookup import Answer, answer
 from tunedb.dispatch.normalise import normalised
-from tunedb.distance import work
 from tunedb.errors import DeviceError, ProblemError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Choice, Record, Tried, tied
@@ -89,7 +88,7 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
     )
     if found.tier == "exact":
         return Explanation(problem, device, found, record.time_us, how, record.aten_us, floor, _ties(record))
-    share = work(problem) / work(record.problem)
+    share = problem.positions / record.problem.positions
     how = f"{how} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
     return Explanation(problem, device, found, max(floor, share * record.time_us), how, None, floor)
 

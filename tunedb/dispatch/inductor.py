@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb.dispatch.calls import find, on_device, planned, unaligned
+from tunedb.dispatch.calls import find, on_device, planned, torch_convolution, unaligned
 from tunedb.errors import TunedbWarning
 from tunedb.launch import dense_strides
-from tunedb.problem import is_transposed, op_of
-from tunedb.torch_internals import CONVOLUTIONS
+from tunedb.problem import op_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +44,7 @@ def answered(
     plan = planned(op, x, weight, bias, sizes)
     if plan is not None and plan.run is not None and not unaligned(x, bias):
         return on_device(plan.device_index, plan.run)(x, weight, bias)
-    stride, padding, output_padding, groups, dilation = sizes
-    rest = (output_padding, groups, dilation) if is_transposed(op) else (dilation, groups)
-    out = CONVOLUTIONS[op](x, weight, bias, stride, padding, *rest)
+    out = torch_convolution(op, x, weight, bias, *sizes)
     strides = dense_strides(tuple(out.shape), "channels_last" if last else "channels_first")
     if out.stride() == strides:
         return out

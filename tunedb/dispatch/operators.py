@@ -11,12 +11,12 @@ import torch
 
 from tunedb.device import Device, current
 from tunedb.dispatch import inductor, lookup
-from tunedb.dispatch.calls import PLAIN
+from tunedb.dispatch.calls import PLAIN, torch_convolution
 from tunedb.dispatch.fused import wins_fused
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.launch import dense_strides
 from tunedb.problem import is_transposed, op_of, rank
-from tunedb.torch_internals import CONVOLUTIONS, functorch_layer, mark_constant
+from tunedb.torch_internals import functorch_layer, mark_constant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,16 +73,6 @@ def traced(
         batch, weight, bias, steps, pads, dilations, is_transposed(op), more, groups, _answers()
     )
     return out if x.dim() == axes + 2 else out.squeeze(0)
-
-
-def torch_convolution(
-    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None",
-    stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any,
-) -> "Tensor":  # fmt: skip
-    """Call torch's own function."""
-    if is_transposed(op):
-        return CONVOLUTIONS[op](x, weight, bias, stride, padding, output_padding, groups, dilation)
-    return CONVOLUTIONS[op](x, weight, bias, stride, padding, dilation, groups)
 
 
 def _convolution(

@@ -52,8 +52,8 @@ class Yardstick:
     """A problem's seeded tensors, torch's time, and what results are judged by: a float64 reference and torch's result.
 
     Torch runs with and without cudnn.benchmark: the faster counts as its time, the less exact as its error, since
-    a record answers users of either mode. Where TF32 is declared, its error is permitted whatever cuDNN took. The reference is made when it is first needed: whoever only asks for torch's
-    time does not pay for it.
+    a record answers users of either mode. Where TF32 is declared, its error is permitted whatever cuDNN took. The reference is
+    made when it is first needed: whoever only asks for torch's time does not pay for it.
     Raises what torch raises where the problem does not fit the device or torch cannot compute it.
     """
 

@@ -153,7 +153,7 @@ class Bench:
                 self._guarded(partial(self._entered, index, one, out, entered, plans))
                 for index, one in enumerate(candidates)
             ]
-            self._clock.quality()  # of the trials
+            self._clock.quality()  # from here on late repetitions are the final's, not the trials'
             calls: list[Call] = [self._yardstick.torch_call, *entered.values()]
             calls[0]()
             times = self._clock.times_us(calls, 1)

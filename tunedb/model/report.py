@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from tunedb.device import Device
 from tunedb.dispatch.explanation import Explanation, explain_problem
-from tunedb.distance import work
 from tunedb.model.report_estimate import Typical, Typicals
 from tunedb.problem import Problem, rank
 from tunedb.suite import Entry
@@ -201,7 +200,9 @@ def _times(found: Explanation) -> tuple[float | None, float | None]:
         return found.expected_us, found.expected_us
     torch_us = found.aten_us
     if torch_us is None and record.aten_us is not None and found.answer.tier in _BORROWING:
-        share = work(found.problem) / work(record.problem)  # as the expected time is: both are of one run
+        share = (
+            found.problem.positions / record.problem.positions
+        )  # as the expected time is: both are of one run
         torch_us = max(found.floor_us, share * record.aten_us)
     return torch_us, found.expected_us
 

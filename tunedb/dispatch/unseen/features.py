@@ -6,7 +6,7 @@ Sizes and times are base-2 logarithms, times in microseconds. Nothing here compi
 from math import ceil, log2, prod
 from typing import Any
 
-from tunedb.device import Device
+from tunedb.device import Device, floor_us
 from tunedb.kernel import load
 from tunedb.problem import ITEM_BYTES, Problem
 
@@ -50,7 +50,7 @@ def _even(value: int) -> int:
 
 def floor_log(problem: Problem, device: Device) -> float:
     """Return log2 of the hardware floor in microseconds: times are learned as multiples of it."""
-    return _log(1e6 * max(problem.bytes / device.bandwidth, problem.flops / _rate(problem, device)))
+    return _log(floor_us(problem, device))
 
 
 def problem_features(problem: Problem, device: Device) -> list[float]:
