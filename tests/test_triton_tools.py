@@ -88,6 +88,15 @@ def test_without_machine_code_registers_are_unknown(asm):
     assert "cubin" in said
 
 
+@pytest.mark.parametrize("asm", [None, {}, {"ptx": b"bytes"}])
+def test_without_assembly_nothing_is_refused(asm):
+    """Without the PTX a kernel is taken as it is: its results are verified all the same."""
+    answers, said = twice(lambda: triton_internals.assembly(Compiled(asm)))
+    assert answers == (None, None)
+    assert "ptx" in said
+    compile_.check_assembly(None, by_slug("h100"))
+
+
 def test_without_metadata_shared_memory_is_unknown(monkeypatch):
     """Without its number, shared memory is unknown, and the candidate counts as one that fits."""
     monkeypatch.setattr(compile_, "_usage", lambda _: (40, 0))

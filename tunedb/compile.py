@@ -16,6 +16,7 @@ from tunedb.kernel import Signature, config_from_json, load
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.triton_internals import (
+    assembly,
     check_generation,
     cuobjdump,
     is_compiler_failure,
@@ -28,7 +29,9 @@ from tunedb.triton_internals import (
 
 __all__ = [
     "SPILL_LIMIT",
+    "MiscompiledError",
     "Resources",
+    "check_assembly",
     "compile_candidate",
     "compiled",
     "failure",
@@ -39,6 +42,14 @@ __all__ = [
 # A candidate that keeps more bytes of local memory a thread is not timed. A few words spilled outside the loop cost no
 # time that can be measured; 256 bytes are 64 registers, which are spilled inside the loop.
 SPILL_LIMIT = 256
+
+
+# ptxas 12.8 to 13.1 adds 0 where PTX adds a constant to two 16-bit numbers at once, for sm_90, sm_100 and sm_120.
+_PACKED_ADDITION = re.compile(r"\badd\.[su]16x2\b")
+
+
+class MiscompiledError(TunedbError):
+    """The machine code of a kernel would be wrong: it is not launched."""
 
 
 class Resources(NamedTuple):
@@ -57,6 +68,7 @@ def compiled(signature: Signature, device: Device) -> Any:
     For a device of `as_arch` Triton generates the older generation's code (no wgmma, no TMA), and ptxas assembles it
     for the GPU itself: machine code of sm_89 would not load on sm_90.
     Raises TunedbError: where the installed Triton cannot compile for a GPU that is not there, or not for that generation.
+    MiscompiledError: where the code has an instruction that ptxas is known to assemble wrongly.
     """
     tools = toolchain(signature.fn)
     if tools is None:
@@ -84,7 +96,21 @@ def compiled(signature: Signature, device: Device) -> Any:
     target = tools.target("cuda", device.own_capability or device.capability, 32)
     kernel = tools.compile(source, target=target, options=options)
     check_generation(kernel, device.arch)
+    check_assembly(assembly(kernel), device)
     return kernel
+
+
+def check_assembly(ptx: str | None, device: Device) -> None:
+    """Check that a kernel's PTX has nothing that ptxas assembles wrongly. None, where Triton does not say, passes.
+
+    LLVM adds two 16-bit numbers at once where it knows that both are small, such as the residues of two axes of a strided
+    transposed convolution. Raises MiscompiledError: where it has done so.
+    """
+    if ptx is not None and _PACKED_ADDITION.search(ptx):
+        raise MiscompiledError(
+            f"machine code must add 16-bit numbers one by one, but this code adds them in pairs, which ptxas assembles wrongly for "
+            f"sm_{device.capability} (it drops constants): take another config."
+        )
 
 
 def resources(kernel: Any) -> Resources:
@@ -125,7 +151,7 @@ def failure(error: BaseException) -> Measurement | None:
     """Return what a failed compilation or load counts as, or None where the error is a bug of tunedb or of a kernel."""
     if is_out_of_resources(error):
         return Measurement("out-of-resources", detail=telling_line(str(error)))
-    if is_compiler_failure(error):
+    if isinstance(error, MiscompiledError) or is_compiler_failure(error):
         return Measurement("compile-error", detail=telling_line(str(error)))
     return None
 

@@ -20,6 +20,7 @@ __all__ = [
     "TESTED",
     "DirectLaunch",
     "Toolchain",
+    "assembly",
     "check_generation",
     "cuobjdump",
     "direct_launch",
@@ -190,10 +191,8 @@ def is_gluon(fn: Any) -> bool:
 def is_interpreted(fn: Any) -> bool:
     """Return whether Triton's interpreter runs a jitted function."""
     classes = {kind.__name__ for kind in type(fn).__mro__}
-    if "InterpretedFunction" in classes:
-        return True
-    if "JITFunction" in classes:
-        return False
+    if not classes.isdisjoint({"InterpretedFunction", "JITFunction"}):
+        return "InterpretedFunction" in classes
     if os.environ.get("TRITON_INTERPRET", "").lower() not in {"1", "true", "yes", "on", "y"}:
         return False
     _say("InterpretedFunction", "TRITON_INTERPRET is asked in its place, which costs no time")
@@ -212,27 +211,28 @@ def python_function(fn: Any) -> Callable[..., Any]:
 
 def machine_code(kernel: Any) -> bytes | None:
     """Return the cubin of a compiled kernel, or None where Triton does not say: registers and spills are then unknown."""
+    return _stage(kernel, "cubin", bytes, "Registers and spills stay unknown: a candidate that spills is timed too")  # fmt: skip
+
+
+def assembly(kernel: Any) -> str | None:
+    """Return the PTX of a compiled kernel, or None where Triton does not say."""
+    return _stage(kernel, "ptx", str, "What ptxas is known to assemble wrongly shows only when a result is verified")  # fmt: skip
+
+
+def _stage(kernel: Any, name: str, kind: type, consequence: str) -> Any:
     found = getattr(kernel, "asm", None)
-    code = found.get("cubin") if isinstance(found, dict) else None
-    if isinstance(code, bytes):
-        return code
-    _say(
-        'CompiledKernel.asm["cubin"]',
-        "Registers and spills of a candidate stay unknown: one that spills is timed too",
-    )
-    return None
+    code = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(code, kind):
+        _say(f'CompiledKernel.asm["{name}"]', consequence)
+    return code if isinstance(code, kind) else None
 
 
 def shared_bytes(kernel: Any) -> int | None:
     """Return the bytes of shared memory that a block of a compiled kernel takes, or None where Triton does not say."""
     found = getattr(getattr(kernel, "metadata", None), "shared", None)
-    if isinstance(found, int):
-        return found
-    _say(
-        "CompiledKernel.metadata.shared",
-        "A candidate that takes too much shared memory fails only when it is loaded",
-    )
-    return None
+    if not isinstance(found, int):
+        _say("CompiledKernel.metadata.shared", "A candidate that takes too much fails only when it is loaded")
+    return found if isinstance(found, int) else None
 
 
 def cuobjdump() -> str | None:

@@ -9,12 +9,24 @@ speed; and a weight that is not channels_last is converted in every call. Here t
 are cuDNN's, so that the error is torch's own.
 
 cuDNN chooses by trying its kernels (as with `torch.backends.cudnn.benchmark`) in the first call of a shape, which takes some tens of
-milliseconds; while a CUDA graph is captured it chooses by its heuristic instead.
+milliseconds; while a CUDA graph is captured it chooses by its heuristic instead. It chooses among kernels that give the same bits in
+every call.
 """
 
-from tunedb.kernels.cudnn_last.launch import Config, plan, signature, valid
+from tunedb.kernels.cudnn_last.launch import Config, plan, roundings, signature, valid
 from tunedb.kernels.cudnn_last.space import UNRANKED_ON, default, space, work
 
 from tunedb.problem import OPS
 
-__all__ = ["OPS", "UNRANKED_ON", "Config", "default", "plan", "signature", "space", "valid", "work"]
+__all__ = [
+    "OPS",
+    "UNRANKED_ON",
+    "Config",
+    "default",
+    "plan",
+    "roundings",
+    "signature",
+    "space",
+    "valid",
+    "work",
+]

@@ -31,6 +31,8 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
     del device
     if problem.groups != 1:
         return f"cudnn_last needs one group, but the problem has {problem.groups}"
+    if flaw := refused_by_cudnn(problem):
+        return flaw
     if flaw := shape_flaw(config, {"BLOCK_C": SIDES, "BLOCK_S": SIDES}):
         return flaw
     if not 1 <= config.BLOCK_C * config.BLOCK_S // (32 * config.num_warps) <= 128:
@@ -39,6 +41,20 @@ def valid(problem: Problem, config: Config, device: Device) -> str:
         return "a channel must have fewer than 2^31 elements"
     grids = [_grid(problem, config, of_output=of_output) for of_output in (False, True)]
     return launch_flaw(problem, grids[0]) or launch_flaw(problem, grids[1])
+
+
+def refused_by_cudnn(problem: Problem) -> str:
+    """Return why cuDNN does not compute a problem, or an empty string. Torch has a kernel of its own there."""
+    if problem.transposed and any(
+        more >= stride for more, stride in zip(problem.output_padding, problem.stride, strict=True)
+    ):
+        return f"cuDNN needs an output padding below the stride, but it is {problem.output_padding} with strides {problem.stride}"
+    return ""
+
+
+def roundings(problem: Problem) -> int:
+    """Return how often an output is rounded to its dtype: cuDNN's result is, and the bias is added to that, as torch does it."""
+    return 1 + problem.bias
 
 
 def _grid(problem: Problem, config: Config, *, of_output: bool) -> tuple[int, int, int]:
@@ -118,7 +134,6 @@ def _convolution(
     returned where a pass follows, else copied.
     """
     import torch
-    from torch.backends import cudnn
 
     aten, capturing = torch.ops.aten, torch.cuda.is_current_stream_capturing
     stride, padding, dilation = problem.stride[lead:], problem.padding[lead:], problem.dilation[lead:]
@@ -129,7 +144,8 @@ def _convolution(
         if not x.is_cuda:  # in Triton's interpreter
             result = aten.convolution(x, weight, None, stride, padding, dilation, problem.transposed, more, 1)
             return memory().copy_(result)
-        settings = (1, not capturing(), cudnn.deterministic, allow_tf32)  # a search would break a capture
+        # A search would break a capture. Kernels that sum in any order give other bits in every call: a sweep takes none.
+        settings = (1, not capturing(), True, allow_tf32)
         if not problem.transposed:
             out: Tensor = memory()
             return aten.cudnn_convolution.out(x, weight, padding, stride, dilation, *settings, out=out)  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 from math import ceil, prod
 
-from tunedb.kernels.cudnn_last.launch import Config, signature
+from tunedb.kernels.cudnn_last.launch import Config, refused_by_cudnn, signature
 
 from tunedb.device import Device
 from tunedb.kernel import Work
@@ -20,6 +20,8 @@ def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple
     del device
     last = problem.layout == "channels_last"
     if problem.groups != 1 or min(problem.c_in, problem.c_out) < 8 or (last and not problem.bias):
+        return {}
+    if refused_by_cudnn(problem):
         return {}
     return {
         "BLOCK_C": (128, 256) if last else (32, 64, 128),

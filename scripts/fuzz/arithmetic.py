@@ -9,8 +9,8 @@ n counts the roundings that a term may go through. CUDA cores round to nearest, 
 Matrix units multiply exactly, align the terms of a block to the largest, and truncate: u = 2^-23, and up to two truncations a
 term (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science 7, 2021, e330).
 To this come, for a factor rounded to TF32, 2^-11 of it; for three products of TF32, what two TF32 numbers leave of a factor, 2^-23
-of it, and the product of the two low parts, which is dropped; and the rounding of the result to the output's dtype. The
-bound holds whatever the numbers; errors of random numbers are far below it.
+of it, and the product of the two low parts, which is dropped; and the rounding of the result to the output's dtype, where the
+bias is added to a stored result also the rounding before it. The bound holds whatever the numbers; errors of random numbers are far below it.
 """
 
 from collections import Counter
@@ -37,6 +37,7 @@ class Arithmetic(NamedTuple):
 
     unit: str  # "fma", or "tensor"
     products: str  # "ieee": exact in float32 or rounded once; "tf32"; "tf32x3"
+    stored: int = 1  # times that an output is rounded to its dtype; 2: once more when the bias is added
 
 
 def arithmetic_of(kernel: Any, problem: Problem, config: Any) -> Arithmetic:
@@ -49,7 +50,7 @@ def arithmetic_of(kernel: Any, problem: Problem, config: Any) -> Arithmetic:
     else:
         unit = "fma" if (problem.dtype, problem.precision) == ("float32", "ieee") else "tensor"
     if problem.dtype != "float32":
-        return Arithmetic(unit, "ieee")
+        return Arithmetic(unit, "ieee", kernel.roundings(problem) if hasattr(kernel, "roundings") else 1)
     products = getattr(config, "DOT", "tf32" if unit == "tensor" else "ieee")
     return Arithmetic("fma" if products == "ieee" else "tensor", products)
 
@@ -72,10 +73,16 @@ def magnitudes(
     return reference(problem, x.abs(), weight.abs(), None if bias is None else bias.abs(), part)
 
 
-def farthest(problem: Problem, arithmetic: Arithmetic, exact: "Tensor", magnitude: "Tensor") -> "Tensor":
+def farthest(
+    problem: Problem,
+    arithmetic: Arithmetic,
+    exact: "Tensor",
+    magnitude: "Tensor",
+    bias: "Tensor | None" = None,
+) -> "Tensor":
     """Return how far each output may be from the exact one: float64, of the reference's shape.
 
-    `magnitude` is of `magnitudes`.
+    `magnitude` is of `magnitudes`; `bias`, of the whole problem, is asked for where an output is rounded twice.
     """
     terms = longest_sum(problem)
     factors = 0.0
@@ -92,4 +99,8 @@ def farthest(problem: Problem, arithmetic: Arithmetic, exact: "Tensor", magnitud
     gamma = roundings * unit / (1 - roundings * unit)
     summed = (factors + gamma * (1 + factors)) * magnitude
     stored = STORED[problem.dtype]
+    if arithmetic.stored == 2:
+        assert bias is not None
+        of_channel = bias.double().abs().reshape(1, problem.groups, -1, 1, 1, 1)
+        summed = summed + stored * (exact.abs() + of_channel + summed)  # of the sum without the bias
     return summed + stored * (exact.abs() + summed) + (terms + 1) * TINY[problem.dtype]

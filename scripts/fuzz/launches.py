@@ -54,9 +54,8 @@ class Launches:
         parsed = config_from_json(module, config)
         if reason := module.valid(self._problem, parsed, _device(self._out)):
             return Measurement("invalid", detail=reason)
-        limits = farthest(
-            self._problem, arithmetic_of(module, self._problem, parsed), self._exact, self._magnitude
-        )
+        arithmetic = arithmetic_of(module, self._problem, parsed)
+        limits = farthest(self._problem, arithmetic, self._exact, self._magnitude, self._tensors[2])
         plan = module.plan(self._problem, parsed, launcher)
         try:
             return self._judged(plan, limits)
