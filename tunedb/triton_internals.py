@@ -12,7 +12,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tunedb.errors import TunedbError, TunedbWarning
 
@@ -49,6 +49,7 @@ LAUNCH_ARGUMENTS = (
     ("gridX", "gridY", "gridZ", "stream", "function", "args"),
 )  # fmt: skip
 
+T = TypeVar("T")
 PUBLIC_LAUNCH = "Kernels are launched by fn[grid](...) in its place, at about twice the host time"
 
 _said: set[str] = set()
@@ -219,7 +220,7 @@ def assembly(kernel: Any) -> str | None:
     return _stage(kernel, "ptx", str, "What ptxas is known to assemble wrongly shows only when a result is verified")  # fmt: skip
 
 
-def _stage(kernel: Any, name: str, kind: type, consequence: str) -> Any:
+def _stage(kernel: Any, name: str, kind: type[T], consequence: str) -> T | None:
     found = getattr(kernel, "asm", None)
     code = found.get(name) if isinstance(found, dict) else None
     if not isinstance(code, kind):

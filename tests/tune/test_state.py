@@ -24,6 +24,11 @@ OTHER = CONFIG.replace('"row"', '"swizzle"')
 PARTS = Parts("landscape", "", "", "landscape:predict_us", "")
 
 
+@pytest.fixture(autouse=True)
+def _no_other_databases(shelf):
+    """What the shipped files hold would be hints."""
+
+
 class Recorder(Progress):
     def __init__(self):
         self.notes = []

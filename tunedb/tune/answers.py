@@ -10,6 +10,7 @@ from tunedb.dispatch.lookup import answer
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement, Record, Tried
+from tunedb.store import files
 from tunedb.store.read import Database
 from tunedb.store.rows import RowError, from_result
 from tunedb.store.write import Store
@@ -22,6 +23,8 @@ from tunedb.tune.warm_start import nearest
 __all__ = ["Answers"]
 
 _DETAIL = 200  # characters of a finalist's detail that the database keeps
+_STORED = 4  # candidates of a problem that databases hold and a search tries first: a sweep stores so many
+_ELSEWHERE = 2  # winners of other GPUs that it tries
 
 
 class Answers:
@@ -34,7 +37,9 @@ class Answers:
         self._kernels = kernels
         self._store = Store(settings.db)
         self._triton_store = None if settings.triton_db is None else Store(settings.triton_db)
-        self._winners: dict[Problem, Choice] = {}
+        # Of each problem, on this GPU and on others. What this sweep finds takes the place of what the databases say.
+        self._winners = _own_kernels(files.opened(self._device.slug))
+        self._elsewhere = _own_kernels(files.opened_elsewhere(self._device.slug))
         self._wins: Counter[tuple[str, Choice]] = Counter()
         self.records: dict[Problem, Record] = {}
 
@@ -64,24 +69,34 @@ class Answers:
         self._wins.update((one.problem.op, Choice(one.kernel, one.config)) for one in records)
 
     def hints(self, problem: Problem) -> list[Choice]:
-        """Return the winners of the most similar problems."""
-        return nearest(problem, self._winners)
+        """Return the winners of the most similar problems, of this GPU and then of others."""
+        return [*nearest(problem, self._winners), *nearest(problem, self._elsewhere, _ELSEWHERE)]
 
     def recommended(self, problem: Problem) -> tuple[float | None, list[Choice]]:
         """Return what the databases say of a problem that this sweep has not searched yet.
 
-        That is torch's microseconds, where a record of the same sizes knows them, and the choice that answers today.
+        That is torch's microseconds, where a record of the same sizes knows them, the choice that answers today, and the best
+        candidates of earlier sweeps.
         """
         own = Database(self._store.path).record(problem, self._device.slug)
         found = answer(problem, self._device)
-        choices = [] if own is None or own.kernel == ATEN.kernel else [Choice(own.kernel, own.config)]
+        choices = [] if own is None else [Choice(own.kernel, own.config)]
         if found.config is not None:
             choices.append(Choice(found.kernel, config_to_json(found.config)))
+        choices += self._stored(problem)
         records = [record for record in (own, found.record) if record is not None]
         same = [
             record.aten_us for record in records if record.problem._replace(dtype=problem.dtype) == problem
         ]
-        return next((us for us in same if us is not None), None), choices
+        known = [choice for choice in dict.fromkeys(choices) if choice.kernel != ATEN.kernel]
+        return next((us for us in same if us is not None), None), known
+
+    def _stored(self, problem: Problem) -> list[Choice]:
+        """Return the best candidates that databases hold of a problem, those of the one that is written first."""
+        slug = self._device.slug
+        held = [one.top(problem, slug) for one in (Database(self._store.path), *files.opened(slug))]
+        fine = [tried.choice for top in held for tried in top if tried.measurement.status == "ok"]
+        return list(dict.fromkeys(choice for choice in fine if choice.kernel != ATEN.kernel))[:_STORED]
 
     def record(self, final: Finished) -> tuple[Record, list[Tried]] | None:
         """Return the record that a final pass gives, and its finalists, best first. None where nobody has a time."""
@@ -158,3 +173,12 @@ def _rank(tried: Tried) -> tuple[bool, float]:
 
 def _stored(measurement: Measurement) -> Measurement:
     return measurement._replace(detail=measurement.detail[:_DETAIL])
+
+
+def _own_kernels(databases: Iterable[Database]) -> dict[Problem, Choice]:
+    """Return what won each problem where that was not torch, the answer of the first of several databases."""
+    found: dict[Problem, Choice] = {}
+    for record in (record for one in databases for record in one.records()):
+        if record.kernel != ATEN.kernel:
+            found.setdefault(record.problem, Choice(record.kernel, record.config))
+    return found

@@ -150,7 +150,8 @@ class Search:
 
     def _first(self, whole: list[Choice] | None, hints: Iterable[Choice]) -> Iterator[Choice]:
         """Yield the choices that are tried before any result is used, each once and none that is known."""
-        first = [*self.space.defaults(), *(choice for hint in hints if (choice := self.space.admits(hint)))]
+        # What won elsewhere first: where trials are few it gives more than what a kernel's default does.
+        first = [*(choice for hint in hints if (choice := self.space.admits(hint))), *self.space.defaults()]
         if whole is None:
             limit = int(self.trials * self._policy.covering)
             first += self.space.covering(self._rng, [*first, *self._known], limit) if limit else []

@@ -1,0 +1,76 @@
+"""What databases tell a search to try first: the answers of this problem, then the winners of similar ones, here and elsewhere."""
+
+import landscape
+import pytest
+
+from tunedb.device import by_slug
+from tunedb.record import Choice, Measurement, Record, Tried
+from tunedb.store import files
+from tunedb.store.write import Store
+from tunedb.tune.answers import Answers
+from tunedb.tune.settings import Settings
+from tunedb.tune.workers import Parts
+
+ASKED = landscape.problem("conv2d", in_w=64, n=1)
+NEAR, FAR = ASKED._replace(in_w=96), ASKED._replace(in_w=4096)
+
+
+def config(number):
+    return f'{{"BLOCK_M":{16 * number},"BLOCK_N":16,"ORDER":"row","num_warps":4,"num_stages":1}}'
+
+
+def record(problem, kernel, number, device="h200"):
+    text = "{}" if kernel == "aten" else config(number)
+    return Record(
+        problem, device, kernel, text, 10.0, 9.0, 11.0, 30.0, 1.0, 1e-4, 1e-4, "measured", 40, "old", "", "", "", "", "2026-11-27T00:00:00+00:00",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """The answers of a sweep that writes to a database of its own."""
+    made = []
+
+    def answers():
+        settings = Settings(by_slug("h200"), "measured", 40, "", tmp_path / "answers.sqlite", parts=Parts("landscape", "", "", "landscape:predict_us", ""))  # fmt: skip
+        made.append(Answers(settings, landscape))
+        return made[-1]
+
+    yield answers
+    for one in made:
+        one.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*kernel must be one of")  # of a lookup, which knows no kernel of the landscape
+def test_the_candidates_of_earlier_sweeps_are_recommended(shelf, tmp_path, answers):
+    """Whatever their version: the winner and four of its rivals, of the database that is written and then of the shipped file."""
+    good = [Tried("alpha", config(number), Measurement("ok", 10.0 + number)) for number in (2, 3, 4, 5)]
+    bad = Tried("alpha", config(9), Measurement("wrong"))
+    with Store(tmp_path / "answers.sqlite") as own:
+        own.put(record(ASKED, "alpha", 1), [bad, good[0]])
+    with Store(shelf.shipped.setdefault("h200", tmp_path / "h200.sqlite")) as shipped:
+        shipped.put(record(ASKED, "alpha", 6), good)
+    files.reload()
+    _, found = answers().recommended(ASKED)
+    assert found[0] == Choice("alpha", config(1))
+    assert set(found) == {Choice("alpha", config(number)) for number in (1, 2, 3, 4, 5)}
+
+
+def test_torch_is_no_candidate(shelf, answers):
+    """It is timed anyway; its time is passed on."""
+    shelf.put(record(ASKED, "aten", 0), ship="h200")
+    assert answers().recommended(ASKED) == (30.0, [])
+
+
+def test_winners_of_similar_problems_are_hints(shelf, answers):
+    """Those of this GPU first, the most similar in front, then of others; torch's own kernel is no hint."""
+    shelf.put(record(FAR, "alpha", 2), record(NEAR, "alpha", 1), record(ASKED, "aten", 0), ship="h200")
+    shelf.put(record(ASKED, "alpha", 7, "h100"), ship="h100")
+    assert answers().hints(ASKED) == [Choice("alpha", config(number)) for number in (1, 2, 7)]
+
+
+def test_the_users_winner_comes_before_the_shipped_one(shelf, answers):
+    """Of one problem the database that answers first tells."""
+    shelf.put(record(NEAR, "alpha", 3))
+    shelf.put(record(NEAR, "alpha", 1), ship="h200")
+    assert answers().hints(ASKED) == [Choice("alpha", config(3))]
