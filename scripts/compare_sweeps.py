@@ -2,9 +2,11 @@
 
     python scripts/compare_sweeps.py out/first.sqlite out/second.sqlite
 
-Two winners are a tie where one of the two sweeps has both among the configs that it cannot tell from its best. Prints a table
-and, last, one JSON object; times are compared as |second / first - 1|. Status 1: a winner differs that is no tie, or the times
-differ by more than 2 % in the median or 5 % at worst.
+Two winners are a tie where one of the two sweeps has both among the configs that it cannot tell from its best. A winner is
+"unmet" where the other sweep did not have it in its final: then the searches differ, not the clocks. How far clocks agree is what
+all configs say that were in both finals (torch among them): `configs`. Prints a table and, last, one JSON object; times are
+compared as |second / first - 1|. Status 1: a winner differs that is no tie, or the winners' times differ by more than 2 % in the
+median or 5 % at worst.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from pathlib import Path
 from tunedb.describe import describe, table
 from tunedb.record import Choice, Record, tied
 from tunedb.store.read import Database
+from tunedb.tune.choose_winner import ATEN
 
 MEDIAN, WORST = 0.02, 0.05  # by so much may the times of two sweeps differ
 
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     first, second = Database(given.first), Database(given.second)
     others = {(record.problem, record.device): record for record in second.records()}
-    rows, kinds, changes = [], Counter[str](), []
+    rows, kinds, changes, of_configs = [], Counter[str](), [], []
     for record in first.records():
         other = others.get((record.problem, record.device))
         if other is None:
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind, change = compared(first, record, second, other), other.time_us / record.time_us - 1
         kinds[kind] += 1
         changes.append(abs(change))
+        of_configs += in_both(first, record, second, other)
         rows.append(
             (describe(record.problem), f"{record.kernel} {record.time_us:.2f}", f"{other.kernel} {other.time_us:.2f}", f"{change:+.1%}", kind)
         )  # fmt: skip
@@ -46,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.exit(f"{given.first} and {given.second} have no problem in common: sweep the same layers twice.")
     print(table(("problem", "first us", "second us", "change", "winner"), rows))
     median, worst = statistics.median(changes), max(changes)
-    print(json.dumps({"problems": len(rows), **kinds, "median": round(median, 4), "worst": round(worst, 4)}))
-    return int(bool(kinds["other"]) or median > MEDIAN or worst > WORST)
+    print(json.dumps({"problems": len(rows), **kinds, **spread(changes), "configs": {"timed": len(of_configs), **spread(of_configs)}}))  # fmt: skip
+    return int(bool(kinds["other"] or kinds["unmet"]) or median > MEDIAN or worst > WORST)
 
 
 def compared(first: Database, record: Record, second: Database, other: Record) -> str:
-    """Return how two winners stand to each other: same, tie or other."""
+    """Return how two winners stand to each other: same, tie, unmet or other."""
     winners = {Choice(record.kernel, record.config), Choice(other.kernel, other.config)}
     if len(winners) == 1:
         return "same"
@@ -59,7 +63,27 @@ def compared(first: Database, record: Record, second: Database, other: Record) -
         ties = {tried.choice for tried in tied(database.top(mine.problem, mine.device))}
         if winners <= ties:
             return "tie"
-    return "other"
+    finals = final_times(first, record), final_times(second, other)
+    return "other" if all(winners <= set(final) for final in finals) else "unmet"
+
+
+def final_times(database: Database, record: Record) -> dict[Choice, float]:
+    """Return what the final of a record timed, torch's own kernel too."""
+    found = {tried.choice: tried.measurement.time_us for tried in database.top(record.problem, record.device)}
+    found |= {ATEN: record.aten_us, Choice(record.kernel, record.config): record.time_us}
+    return {choice: time for choice, time in found.items() if time is not None}
+
+
+def in_both(first: Database, record: Record, second: Database, other: Record) -> list[float]:
+    """Return |second / first - 1| of each config that both finals timed."""
+    one, two = final_times(first, record), final_times(second, other)
+    return [abs(two[choice] / one[choice] - 1) for choice in one if choice in two]
+
+
+def spread(changes: Sequence[float]) -> dict[str, float]:
+    return (
+        {"median": round(statistics.median(changes), 4), "worst": round(max(changes), 4)} if changes else {}
+    )
 
 
 if __name__ == "__main__":

@@ -37,16 +37,26 @@ def test_the_same_winner_within_the_limits(compared, record, fake_kernel):
     """One problem, one winner, 1 % apart: the sweeps agree."""
     one = record._replace(config=A, time_us=100.0)
     status, said = compared([(one, [])], [(one._replace(time_us=101.0), [])])
-    assert (status, said) == (0, {"problems": 1, "same": 1, "median": 0.01, "worst": 0.01})
+    torch = {"timed": 2, "median": 0.005, "worst": 0.01}  # the winner, and torch, whose time is the same
+    assert (status, said) == (0, {"problems": 1, "same": 1, "median": 0.01, "worst": 0.01, "configs": torch})
 
 
 @pytest.mark.parametrize(("low", "kind", "status"), [(99.0, "tie", 0), (100.5, "other", 1)])
 def test_another_winner_is_a_tie_or_a_failure(compared, record, fake_kernel, low, kind, status):
     """It is a tie where one sweep could not tell the other's winner from its own."""
     first = record._replace(config=A, time_us=100.0), [tried(A, 100.0, 99.0), tried(B, 101.0, low)]
-    second = record._replace(config=B, time_us=100.5), [tried(B, 100.5, 100.1)]
+    second = record._replace(config=B, time_us=100.5), [tried(B, 100.5, 100.1), tried(A, 105.0, 104.0)]
     found, said = compared([first], [second])
     assert (found, said[kind]) == (status, 1)
+
+
+def test_a_winner_that_the_other_did_not_time_is_unmet(compared, record, fake_kernel):
+    """The searches differ; how the clocks agree is said by what both timed."""
+    first = record._replace(config=A, time_us=100.0), [tried(A, 100.0, 99.9), tried(B, 110.0, 109.0)]
+    second = record._replace(config=B, time_us=110.0), [tried(B, 110.0, 109.0)]
+    status, said = compared([first], [second])
+    assert (status, said["unmet"]) == (1, 1)
+    assert said["configs"] == {"timed": 2, "median": 0.0, "worst": 0.0}
 
 
 def test_times_that_differ_are_a_failure(compared, record, fake_kernel):

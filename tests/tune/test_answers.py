@@ -41,7 +41,9 @@ def answers(tmp_path):
         one.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*kernel must be one of")  # of a lookup, which knows no kernel of the landscape
+@pytest.mark.filterwarnings(
+    "ignore:.*kernel must be one of"
+)  # of a lookup, which knows no kernel of the landscape
 def test_the_candidates_of_earlier_sweeps_are_recommended(shelf, tmp_path, answers):
     """Whatever their version: the winner and four of its rivals, of the database that is written and then of the shipped file."""
     good = [Tried("alpha", config(number), Measurement("ok", 10.0 + number)) for number in (2, 3, 4, 5)]
