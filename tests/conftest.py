@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tunedb import kernel
-from tunedb.dispatch import lookup
+from tunedb.dispatch import usable
 from tunedb.errors import KernelError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Measurement, Record, Tried
@@ -68,7 +68,7 @@ def candidate():
 @pytest.fixture
 def fake_kernel(monkeypatch):
     """A kernel named fake, whose code has the hash "new"; aten's is "aten"."""
-    real = lookup.load
+    real = usable.load
 
     def load(name):
         return FAKE if name == "fake" else real(name)
@@ -78,7 +78,7 @@ def fake_kernel(monkeypatch):
             raise KernelError(f"kernel must be one of aten, fake, but got {name!r}.")
         return {"fake": "new", "aten": "aten"}[name]
 
-    monkeypatch.setattr(lookup, "load", load)
+    monkeypatch.setattr(usable, "load", load)
     for module in (kernel, write):
         monkeypatch.setattr(module, "source_hash", source_hash)
     return FAKE

@@ -11,7 +11,7 @@ from fake_gpu import OnFakeGpu, fake_gpu
 
 from tunedb import launch
 from tunedb.device import by_slug
-from tunedb.dispatch import calls, layer_plans, lookup
+from tunedb.dispatch import calls, layer_plans, lookup, unswept
 from tunedb.distance import kind
 from tunedb.kernel import config_from_json, load
 from tunedb.store import files, remembered
@@ -54,14 +54,12 @@ def lengths_of(name, count, seed=1):
 def answered_anew(problem, device, monkeypatch):
     """Return the answer of files that nothing is remembered of, all problems of a class compared."""
 
-    def measured(file, problem, device):
-        return [
-            known for known in file.measured_problems(problem, device.slug) if kind(known) == kind(problem)
-        ]
+    def measured(file, problem, slug, _):
+        return [known for known in file.measured_problems(problem, slug) if kind(known) == kind(problem)]
 
     with monkeypatch.context() as patch:
         patch.setattr(remembered, "_kept", lambda _: None)
-        patch.setattr(lookup, "_measured", measured)
+        patch.setattr(unswept, "measured_near", measured)
         return lookup.answer(problem, device)
 
 

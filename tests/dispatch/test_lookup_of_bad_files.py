@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunedb.device import by_slug
-from tunedb.dispatch import lookup
-from tunedb.dispatch.lookup import answer
+from tunedb.dispatch import usable
+from tunedb.dispatch.lookup import TIERS, answer
 from tunedb.errors import TunedbWarning
 from tunedb.store import files
 
@@ -60,7 +60,7 @@ def test_missing_triton(shelf, record, monkeypatch):
     def load(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(lookup, "load", load)
+    monkeypatch.setattr(usable, "load", load)
     shelf.put(record, near(record, n=17), near(record, c_in=64))
     assert answer(record.problem, H200).tier == "aten"
     assert answer(record.problem._replace(c_in=128), H200).tier == "aten"
@@ -103,7 +103,7 @@ def test_damaged_files_never_raise(shelf, record, seed):
     shelf.user.write_bytes(data)
     files.reload()
     for problem in (record.problem, record.problem._replace(n=14), record.problem._replace(c_in=128)):
-        assert answer(problem, H200).tier in lookup.TIERS
+        assert answer(problem, H200).tier in TIERS
 
 
 def test_a_new_file_is_seen(shelf, record):
@@ -122,4 +122,4 @@ def test_a_new_file_is_seen(shelf, record):
 def test_extreme_problems(shelf, record, change):
     """Empty batches and sizes beyond every GPU are answered too."""
     shelf.put(record)
-    assert answer(record.problem._replace(**change), H200).tier in lookup.TIERS
+    assert answer(record.problem._replace(**change), H200).tier in TIERS

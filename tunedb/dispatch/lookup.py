@@ -1,44 +1,31 @@
 """The best known answer for a problem on a device, and why: user files over shipped ones, tier by tier."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from tunedb.device import CATALOGUE, Device, gpu_of
+from tunedb.device import Device, gpu_of
 from tunedb.dispatch.reasons import times, why_near
-from tunedb.distance import CLASS_LIMIT, LAYER_LIMIT, between_layers, between_neighbours, differing
-from tunedb.errors import ConfigError, KernelError
-from tunedb.kernel import Kernel, config_from_json, is_stale, load
+from tunedb.dispatch.unswept import default
+from tunedb.dispatch.usable import (
+    TRIED,
+    Answer,
+    Usable,
+    capabilities,
+    kernel_named,
+    layer_records,
+    own_record,
+    usable,
+)
+from tunedb.distance import LAYER_LIMIT, between_layers, differing
 from tunedb.problem import Problem
 from tunedb.record import PROVENANCES, Record
-from tunedb.store import remembered
 from tunedb.store.budget import one_lookup
-from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, read_or_default, reload
+from tunedb.store.files import databases, fingerprint, opened, opened_elsewhere, reload
 from tunedb.store.read import Database
 
 __all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "has_winner", "reload"]
 
 TIERS = ("exact", "near", "other-device", "default", "aten")
-TRIED = (
-    500  # records at most whose config is looked at, the nearest first: a hostile file may hold any number
-)
-WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
-
-
-class Answer(NamedTuple):
-    """What to run, and why. `config` is the kernel's own NamedTuple, or None for aten."""
-
-    tier: str
-    kernel: str
-    config: Any
-    record: Record | None
-    reason: str
-
-
-class _Usable(NamedTuple):
-    record: Record
-    config: Any
-    stale: bool
 
 
 def answer(problem: Problem, device: Device) -> Answer:
@@ -72,7 +59,7 @@ def has_winner(problem: Problem, device: Device) -> bool:
         return any(
             record.kernel != "aten" and record.device == gpu_of(record.device)
             for file in (*opened(device.slug), *opened_elsewhere(device.slug))
-            for record in _layer(file, problem, None)
+            for record in layer_records(file, problem, None)
         )
 
 
@@ -82,8 +69,8 @@ def _twin(problem: Problem, device: Device) -> Answer | None:
     if found.record is None:
         return None
     if found.config is not None:
-        kernel = load(found.kernel)
-        if problem.op not in kernel.OPS or kernel.valid(problem, found.config, device):
+        kernel = kernel_named(found.kernel)
+        if kernel is None or problem.op not in kernel.OPS or kernel.valid(problem, found.config, device):
             return None
     return found._replace(reason=f"float16's answer, compiled for bfloat16: {found.reason}")
 
@@ -94,7 +81,7 @@ def _answer(problem: Problem, device: Device) -> Answer:
     found = _exact(problem, device, own, notes) or _near(problem, device, own)
     if found is None or _only_predicted(found):
         found = _elsewhere_instead(found, problem, device, own)
-    found = found or _default(problem, device, own)
+    found = found or default(problem, device, own)
     if found is None:
         why = f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers."
         found = Answer("aten", "aten", None, None, why)
@@ -102,19 +89,19 @@ def _answer(problem: Problem, device: Device) -> Answer:
 
 
 def _exact(problem: Problem, device: Device, files: list[Database], notes: list[str]) -> Answer | None:
-    usable = []
+    fresh = []
     for file in files:
-        record = _record(file, problem, device)
-        found = None if record is None else _use(record, problem, device, file)
+        record = own_record(file, problem, device)
+        found = None if record is None else usable(record, problem, device, file)
         if found is not None and found.stale:
             notes.append(
                 f"The record of this problem is stale: {found.record.kernel} has changed since {found.record.tuned_at}."
             )
         elif found is not None:
-            usable.append(found)
-    if not usable:
+            fresh.append(found)
+    if not fresh:
         return None
-    best = min(usable, key=lambda found: PROVENANCES.index(found.record.provenance))
+    best = min(fresh, key=lambda found: PROVENANCES.index(found.record.provenance))
     reason = f"{best.record.provenance} on {device.slug} for exactly this problem: {times(best.record)}."
     return Answer("exact", best.record.kernel, best.config, best.record, reason)
 
@@ -136,10 +123,10 @@ def _near(problem: Problem, device: Device, files: list[Database]) -> Answer | N
 
 
 def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
-    capabilities = _capabilities(files)
+    known = capabilities(files)
 
     def order(record: Record) -> tuple[Any, ...]:
-        capability = capabilities.get(record.device, 0)
+        capability = known.get(record.device, 0)
         far = between_layers(problem, record.problem)
         return (
             capability // 10 != device.capability // 10, capability != device.capability,
@@ -153,7 +140,7 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
     return None
 
 
-def _near_answer(tier: str, found: _Usable, problem: Problem, device: Device) -> Answer:
+def _near_answer(tier: str, found: Usable, problem: Problem, device: Device) -> Answer:
     return Answer(
         tier, found.record.kernel, found.config, found.record, why_near(problem, found.record, device)
     )
@@ -177,124 +164,21 @@ def _elsewhere_instead(
     return other._replace(reason=reason)
 
 
-def _default(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
-    neighbours = [
-        (between_neighbours(problem, known), place, known)
-        for place, file in enumerate(files)
-        for known in _measured(file, problem, device)
-    ]
-    for far, place, known in sorted(neighbours)[:TRIED]:
-        record = _known_record(files[place], known, device) if far <= CLASS_LIMIT else None
-        if record is None or record.aten_us is None or is_stale(record.kernel, record.kernel_hash):
-            continue
-        which = f"the nearest measured problem of this class on {device.slug}, {far:.2f} doublings away, was won by {record.kernel}"
-        if record.kernel != "aten" and record.aten_us >= WIN * record.time_us:
-            return _default_of(record, problem, device, files[place], which)
-        return Answer(
-            "aten",
-            "aten",
-            None,
-            record,
-            f"{which} ({times(record)}): too little to run another kernel untimed.",
-        )
-    return None
-
-
-def _default_of(
-    record: Record, problem: Problem, device: Device, file: Database, which: str
-) -> Answer | None:
-    """Return the neighbour's config: it fits similar sizes better than the kernel's default (docs/experiments.md, sixth round)."""
-    found = _use(record, problem, device, file)
-    if found is not None:
-        reason = f"{which} ({times(record)}), so its config answers, untimed for this problem."
-        return Answer("default", record.kernel, found.config, record, reason)
-    kernel = _kernel(record.kernel)
-    config = None if kernel is None or problem.op not in kernel.OPS else kernel.default(problem, device)
-    if kernel is None or config is None or kernel.valid(problem, config, device):
-        return None
-    reason = f"{which} ({times(record)}), so its default config answers, untimed for this problem."
-    return Answer("default", record.kernel, config, record, reason)
-
-
 def _borrowed(
     problem: Problem,
     device: Device,
     files: list[Database],
     slug: str | None,
     order: Callable[[Record], tuple[Any, ...]],
-) -> Iterator[_Usable]:
+) -> Iterator[Usable]:
     """Yield what this problem may borrow from its layer, best first."""
     found = [
         (record, file)
         for file in files
-        for record in _layer(file, problem, slug)
+        for record in layer_records(file, problem, slug)
         if between_layers(problem, record.problem) <= LAYER_LIMIT
     ]
     for record, file in sorted(found, key=lambda pair: order(pair[0]))[:TRIED]:
-        usable = _use(record, problem, device, file)
-        if usable is not None:
-            yield usable
-
-
-def _use(record: Record, problem: Problem, device: Device, file: Database) -> _Usable | None:
-    """Return a record with its config if that can solve the problem on the device."""
-    own = record.problem == problem and record.device == device.slug
-    try:
-        kernel = load(record.kernel)
-        stale = is_stale(record.kernel, record.kernel_hash)
-        config = config_from_json(kernel, record.config)
-        # `valid` expects configs of the space; a file may hold any number, so it may fail in any way.
-        why = (
-            kernel.valid(problem, config, device)
-            if problem.op in kernel.OPS
-            else f"{record.kernel} cannot do {problem.op}."
-        )
-    except ImportError:
-        return None  # Triton is missing: torch answers
-    except ConfigError as error:
-        if not is_stale(
-            record.kernel, record.kernel_hash
-        ):  # older code may have had other fields: no reason to complain
-            file.reject(str(error))
-        return None
-    except (ArithmeticError, KernelError, LookupError, TypeError, ValueError) as error:
-        file.reject(f"{error}")
-        return None
-    if why and own and not stale:
-        file.reject(f"The config {record.config} of {record.kernel} cannot solve its problem: {why}")
-    return None if why else _Usable(record, None if record.kernel == "aten" else config, stale)
-
-
-def _capabilities(files: list[Database]) -> dict[str, int]:
-    nothing: dict[str, tuple[str, int]] = {}
-    found = {
-        slug: number
-        for file in files
-        for slug, (_, number) in read_or_default(file, partial(remembered.devices, file), nothing).items()
-    }
-    return found | {known.slug: known.capability for known in CATALOGUE}
-
-
-def _record(file: Database, problem: Problem, device: Device) -> Record | None:
-    return read_or_default(file, lambda: remembered.record_of_layer(file, problem, device.slug), None)
-
-
-def _known_record(file: Database, known: Problem, device: Device) -> Record | None:
-    return read_or_default(file, lambda: remembered.record(file, known, device.slug), None)
-
-
-def _layer(file: Database, problem: Problem, slug: str | None) -> list[Record]:
-    return read_or_default(file, lambda: remembered.layer(file, problem, slug), [])
-
-
-def _measured(file: Database, problem: Problem, device: Device) -> list[Problem]:
-    return read_or_default(
-        file, lambda: remembered.measured_within(file, problem, device.slug, CLASS_LIMIT), []
-    )
-
-
-def _kernel(name: str) -> Kernel | None:
-    try:
-        return load(name)
-    except (ImportError, KernelError):
-        return None
+        one = usable(record, problem, device, file)
+        if one is not None:
+            yield one
