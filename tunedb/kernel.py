@@ -90,6 +90,7 @@ class Kernel(Protocol):
     # `seeds(problem, device) -> list[Config]`: more configs that a search should try first, best known first.
     # `work(problem, config) -> Work`: without it the time model reads the tile off the signature's constexprs, which is rougher.
     # `ONE_LAYOUT = True`: plan packs a weight in one Layout whatever the batch and extents, so that those of other lengths take it.
+    # `EAGER_FROM_US: float`: what takes less runs in CUDA graphs only, since the host takes longer for its launches.
     # `UNRANKED_ON: tuple[int, ...]`: compute capabilities for which the time model predicts too short times.
     # `UNPREDICTED: dict[str, int | str]`: fields that the time model cannot judge, with the value that a search without a GPU
     # holds them to.

@@ -14,11 +14,12 @@ every call.
 """
 
 from tunedb.kernels.cudnn_last.launch import Config, plan, roundings, signature, valid
-from tunedb.kernels.cudnn_last.space import UNRANKED_ON, default, space, work
+from tunedb.kernels.cudnn_last.space import EAGER_FROM_US, UNRANKED_ON, default, space, work
 
 from tunedb.problem import OPS
 
 __all__ = [
+    "EAGER_FROM_US",
     "OPS",
     "UNRANKED_ON",
     "Config",

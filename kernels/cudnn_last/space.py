@@ -11,6 +11,10 @@ from tunedb.problem import ITEM_BYTES, Problem
 # Nothing is known of cuDNN's own time where it cannot be measured.
 UNRANKED_ON = (80, 86, 89, 90, 100, 120)
 
+# Two passes and cuDNN's call from Python: where they take less than this, an eager model waits for its host, not for the GPU. With
+# all of them in eager calls Mask R-CNN's head in channels_last took 1.17 times torch's time, ResNet-50 1.10 times (H100, 2026-11-27).
+EAGER_FROM_US = 100.0
+
 
 def space(problem: Problem, device: Device) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
     """Return the tiles of the passes; none where nothing is passed over, or where cuDNN is bound to be slow.

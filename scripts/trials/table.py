@@ -49,13 +49,16 @@ COLUMNS = (
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:
-    """Write a table, each trial once: of two rows for one config the more trustworthy run's. Returns its number of rows."""
+    """Write a table, each trial once. Returns its number of rows.
+
+    Of two rows for one config the more trustworthy run's stands, a doubtful time last of all; of two alike the later.
+    """
     rows = list(rows)
     kept: dict[tuple[str, Problem, str, str, str], Row] = {}
     for row in rows:
         trial = (row.device, row.problem, row.kernel, row.config, row.kernel_hash)
         known = kept.get(trial)
-        if known is None or RUNS.index(row.run) < RUNS.index(known.run):
+        if known is None or _trust(row) >= _trust(known):
             kept[trial] = row
     torch: dict[tuple[str, Problem], float] = {}
     searched = {(row.device, row.problem) for row in kept.values() if row.run != "look"}
@@ -80,6 +83,10 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     # Without a time of its own the same rows give the same bytes.
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     return len(kept)
+
+
+def _trust(row: Row) -> tuple[bool, int]:
+    return row.status != DOUBTFUL, -RUNS.index(row.run)
 
 
 def read(path: Path) -> Iterator[Row]:

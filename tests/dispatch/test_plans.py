@@ -204,3 +204,20 @@ def test_bias_is_made_dense(bias):
     call, seen = plans.normalised("conv1d", x, weight, bias, 1, 0, 0, 1, 1), []
     plans._adapted(lambda *given: seen.append(given[2]), call, x, bias)(x, weight, bias)
     assert seen[0].is_contiguous()
+
+
+def test_a_short_answer_of_a_slow_host_runs_in_graphs_only(gpu, monkeypatch):
+    """Outside of a graph torch answers, in the call's own words, from the second call on; the plan says so."""
+    monkeypatch.setattr(plans, "too_short_for_eager", lambda _: " In CUDA graphs only.")
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    asked = []
+    monkeypatch.setattr(plans, "torch_convolution", lambda *given: asked.append(given))
+    x, weight = tensors((1, 2, 9), (3, 2, 3))
+    sizes = (1, "same", 0, 1, 1)
+    plan = make_plan("conv1d", x, weight, None, *sizes)
+    assert plan.why == "it won. In CUDA graphs only."
+    first = plan.run(x, weight, None)
+    assert torch.equal(plain(first), functional.conv1d(plain(x), plain(weight), padding="same"))
+    assert not asked
+    plan.run(x, weight, None)
+    assert asked == [("conv1d", x, weight, None, *sizes)]

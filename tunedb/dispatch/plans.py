@@ -8,6 +8,8 @@ from tunedb import launch
 from tunedb.describe import describe
 from tunedb.device import current
 from tunedb.dispatch import layer_plans, lookup
+from tunedb.dispatch.calls import torch_convolution
+from tunedb.dispatch.graphs_only import in_graphs, too_short_for_eager
 from tunedb.dispatch.normalise import Call, normalised
 from tunedb.errors import TunedbWarning
 from tunedb.kernel import Run, load
@@ -83,7 +85,15 @@ def _of_answer(
             stacklevel=4,
         )
         return Plan(None, index, f"{found.kernel} failed to load: {error}", sizes, found.tier), found.kernel
-    return Plan(_adapted(run, call, x, bias), index, found.reason, sizes, found.tier), found.kernel
+    adapted, why = _adapted(run, call, x, bias), found.reason
+    if short := too_short_for_eager(found):
+        op = call.problem.op
+
+        def theirs(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
+            return torch_convolution(op, x, weight, bias, *sizes)
+
+        adapted, why = in_graphs(run, adapted, theirs), why + short
+    return Plan(adapted, index, why, sizes, found.tier), found.kernel
 
 
 def _emulated() -> bool:
