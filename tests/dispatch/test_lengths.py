@@ -17,7 +17,7 @@ from tunedb.kernel import config_from_json, load
 from tunedb.store import files, remembered
 
 LAYERS = {  # by the kernel that answers it: GPU, operation, weight, groups, dtype, the length that is recorded, sizes
-    "implicit_gemm": ("h100", "conv1d", (64, 64, 11), 1, torch.float16, 12800, (1, 5, 0, 1, 1)),
+    "implicit_gemm": ("h100", "conv1d", (64, 64, 3), 1, torch.float16, 12800, (1, 1, 0, 1, 1)),
     "shared_rows": ("h200", "conv_transpose1d", (64, 32, 4), 1, torch.float16, 55168, (2, 1, 0, 1, 1)),
     "packed": ("h100", "conv_transpose1d", (256, 128, 8), 1, torch.float16, 800, (4, 2, 0, 1, 1)),
     "kn2row": ("h200", "conv_transpose1d", (256, 128, 12), 1, torch.float16, 8000, (6, 3, 0, 1, 1)),

@@ -25,6 +25,8 @@ from tunedb.store.read import Database
 
 __all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "has_winner", "reload"]
 
+# Their products are torch's own.
+_OF_TORCH = ("aten", "cudnn_last")
 TIERS = ("exact", "near", "other-device", "default", "aten")
 
 
@@ -39,8 +41,8 @@ def answer(problem: Problem, device: Device) -> Answer:
     default: what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
-    A predicted record does not know torch's time: where torch won the same problem when it was measured on another
-    device, torch answers.
+    A predicted record does not know torch's time: where torch won the same problem when it was measured on another device,
+    or nothing but cuDNN did, torch answers.
     A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
     and config, compiled for bfloat16, do the same work in the same time.
     Raises nothing for what files hold: at most one TunedbWarning a file. Takes no more of them than tunedb/store/budget.py says.
@@ -122,7 +124,7 @@ def _near(problem: Problem, device: Device, files: list[Database]) -> Answer | N
     return Answer("near", stale.record.kernel, stale.config, stale.record, reason)
 
 
-def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answer | None:
+def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Iterator[Answer]:
     known = capabilities(files)
 
     def order(record: Record) -> tuple[Any, ...]:
@@ -136,8 +138,7 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Answe
     for found in _borrowed(problem, device, files, None, order):
         slug = found.record.device
         if not found.stale and slug != device.slug and slug == gpu_of(slug):
-            return _near_answer("other-device", found, problem, device)
-    return None
+            yield _near_answer("other-device", found, problem, device)
 
 
 def _near_answer(tier: str, found: Usable, problem: Problem, device: Device) -> Answer:
@@ -154,14 +155,17 @@ def _elsewhere_instead(
     found: Answer | None, problem: Problem, device: Device, own: list[Database]
 ) -> Answer | None:
     """Return other devices' answer where there is none, or where it is torch's and the one here is a prediction."""
-    other = _elsewhere(problem, device, [*own, *opened_elsewhere(device.slug)])
-    if found is None or other is None or other.record is None:
-        return found or other
-    same = other.record.problem == problem and other.record.provenance == "measured"
-    if other.kernel != "aten" or not same:
+    others = _elsewhere(problem, device, [*own, *opened_elsewhere(device.slug)])
+    if found is None:
+        return next(others, None)
+    same = [one for one in others if one.record and one.record.problem == problem and one.record.provenance == "measured"]  # fmt: skip
+    torch = next((one for one in same if one.kernel == "aten"), None)
+    if torch is None and same and all(one.kernel in _OF_TORCH for one in same):
+        torch = same[0]
+    if torch is None:
         return found
-    reason = f"{found.kernel} is only predicted on {device.slug}, untimed against torch; {other.reason}"
-    return other._replace(reason=reason)
+    reason = f"{found.kernel} is only predicted on {device.slug}, untimed against torch; {torch.reason}"
+    return torch._replace(kernel="aten", config=None, reason=reason)
 
 
 def _borrowed(
