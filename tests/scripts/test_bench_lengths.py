@@ -25,7 +25,7 @@ def test_a_layer_is_measured(module):
     """Times, compilations and memory are counted; a wrong result is told."""
     wrong = iter([True] + 19 * [False])
     row = module.measured(module.LAYERS[0], make, count=20, plans=20, wrong=lambda *_: next(wrong))
-    assert "implicit_gemm" in row.kernels
+    assert "shared_rows" in row.kernels
     assert "near 20" in row.kernels
     assert row.wrong == 1
     assert 0 < row.plan_us <= row.plan_us_99
