@@ -3,7 +3,7 @@
     python scripts/check_unseen.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz --by model --json out/unseen.json
 
 For every problem that was searched, all problems of its models (or of their families), on every device, are taken out of the
-databases and out of what the predictor is fitted to; then today's tiers and the predictor answer it. What an answer would have
+databases and out of what the predictor is fitted to; then today's tiers, with that predictor, and other rules for it answer. What an answer would have
 given is looked up among the trials of that very problem: an answer that was never timed there is counted as unknown and says
 nothing for or against the rule; --untimed lists them, to be timed on a GPU. Winners are more often known than losers where a table
 holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
@@ -19,6 +19,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 from predictor.fitting import Data, fitted
@@ -28,6 +29,7 @@ from trials.table import Row, read
 
 from tunedb.describe import table
 from tunedb.device import by_slug
+from tunedb.dispatch import unswept
 from tunedb.dispatch.lookup import answer
 from tunedb.dispatch.unseen.choose import COLUMNS, Guess, candidates, judged
 from tunedb.dispatch.unseen.trees import Predictor, forest_of
@@ -39,7 +41,8 @@ from tunedb.record import Choice
 ROOT = Path(__file__).resolve().parents[1]
 SLOWER = math.log2(1.03)
 KIN = 8  # winners of the nearest problems that the predictor judges beside each kernel's own configs
-LEAST = (0.0, 0.2, 0.4, 0.6)  # expected gains (log2) from which an answer of the predictor is taken
+# Expected gain, and what three in four gain, from which an answer of the predictor is taken (log2).
+LEAST = ((0.4, -9.0), (0.6, 0.3), (unswept.GAIN, unswept.SURE), (1.0, 0.7))
 
 Key = tuple[str, Problem]
 
@@ -103,7 +106,7 @@ def answers(rows: Sequence[Row], named: Callable[[Any], set[str]], folds: int) -
         predictor = Predictor(tuple(shipped), forests, {})
         kept = {key for key, used in zip(data.keys, use, strict=True) if used}
         held = {key[1] for key, used in zip(data.keys, use, strict=True) if not used}
-        with without(shipped, held):
+        with without(shipped, held), mock.patch.object(unswept, "shipped_predictor", return_value=predictor):
             for key, used in zip(data.keys, use, strict=True):
                 if not used and key in searched and key not in done:
                     done.add(key)
@@ -133,10 +136,11 @@ def predicted(
     every = list(judged(predictor, problem, device, candidates(problem, device, kin)))
     timed = [one for one in every if times.gain(Said("", key, choice_of(one))) is not None]
     for rule, some in (("predictor", every), ("predictor, timed only", timed)):
-        found = max(some, key=lambda one: one.gain, default=None)
-        for least in LEAST:
-            taken = found is not None and found.gain >= least
-            yield Said(f"{rule}, gain {2**least:.2f}", key, choice_of(found) if found and taken else None)
+        found = max(some, key=lambda one: one.gain + one.sure, default=None)
+        for gain, sure in LEAST:
+            taken = found is not None and found.gain >= gain and found.sure >= sure
+            name = f"{rule}, gain {2**gain:.2f}" + (f", sure {2**sure:.2f}" if sure > 0 else "")
+            yield Said(name, key, choice_of(found) if found and taken else None)
 
 
 def choice_of(guess: Guess) -> Choice:

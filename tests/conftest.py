@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tunedb import kernel
-from tunedb.dispatch import usable
+from tunedb.dispatch import unswept, usable
 from tunedb.errors import KernelError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Measurement, Record, Tried
@@ -103,7 +103,9 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
+    """Files of the test alone; the predictor that comes with tunedb knows nothing of them, and is left out."""
     found = Shelf(tmp_path)
+    monkeypatch.setattr(unswept, "shipped_predictor", lambda: None)
     monkeypatch.setenv("TUNEDB_PATH", "")
     monkeypatch.setattr(files, "user_files", lambda: [found.user])
     monkeypatch.setattr(files, "shipped_files", lambda: found.shipped)

@@ -165,7 +165,7 @@ def test_wheel(wheel):
     info = next(name.split("/")[0] for name in held if ".dist-info/" in name)
     expected = {"tunedb/py.typed"}
     for folder, place in (("tunedb", "tunedb"), ("kernels", "tunedb/kernels"), ("db", "tunedb/db")):
-        kinds = {".py", ".sqlite", ".json", ".md", ".html", ".css", ".js"}
+        kinds = {".py", ".sqlite", ".json", ".gz", ".md", ".html", ".css", ".js"}
         files = [path for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
         expected |= {f"{place}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {name for name in held if not name.startswith(info)} == expected

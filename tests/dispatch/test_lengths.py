@@ -86,7 +86,7 @@ def test_answers_are_those_of_the_files(shipped, monkeypatch, slug):
             found = lookup.answer(asked, device)
             assert found == answered_anew(asked._replace(), device, monkeypatch)
             tiers.add(found.tier)
-    assert tiers >= ({"near", "default"} if slug != "4090" else {"other-device"})
+    assert tiers >= ({"near", "expected"} if slug != "4090" else {"other-device"})
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -20,7 +20,7 @@ __all__ = ["Explanation", "explain", "explain_problem"]
 
 
 # In these tiers the record only explains the choice: its time is not that of the kernel that will run.
-_REASONS = ("default", "aten")
+_REASONS = ("expected", "default", "aten")
 
 
 class Explanation(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 from tunedb.device import Device, gpu_of
 from tunedb.dispatch.reasons import times, why_near
-from tunedb.dispatch.unswept import default
+from tunedb.dispatch.unswept import unswept
 from tunedb.dispatch.usable import (
     TRIED,
     Answer,
@@ -27,7 +27,7 @@ __all__ = ["TIERS", "Answer", "answer", "databases", "fingerprint", "has_winner"
 
 # Their products are torch's own.
 _OF_TORCH = ("aten", "cudnn_last")
-TIERS = ("exact", "near", "other-device", "default", "aten")
+TIERS = ("exact", "near", "other-device", "expected", "default", "aten")
 
 
 def answer(problem: Problem, device: Device) -> Answer:
@@ -38,7 +38,9 @@ def answer(problem: Problem, device: Device) -> Answer:
     where no fresh one can be used, a stale one of this problem or of a near one.
     other-device: the same from other devices' files, those of the same compute capability first. Records measured with
     an older generation's code ("h200-sm89") answer for no other device: torch ran the GPU's own code beside them.
-    default: what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
+    expected: on a GPU that the shipped predictor knows, the config with the best expected time, where it is expected to beat torch by
+    enough, with enough certainty (unswept.py); no other rule is asked then.
+    default: on other GPUs what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
     A predicted record does not know torch's time: where torch won the same problem when it was measured on another device,
@@ -83,7 +85,7 @@ def _answer(problem: Problem, device: Device) -> Answer:
     found = _exact(problem, device, own, notes) or _near(problem, device, own)
     if found is None or _only_predicted(found):
         found = _elsewhere_instead(found, problem, device, own)
-    found = found or default(problem, device, own)
+    found = found or unswept(problem, device, own, opened_elsewhere(device.slug))
     if found is None:
         why = f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers."
         found = Answer("aten", "aten", None, None, why)

@@ -13,7 +13,7 @@ from tunedb.store.files import read_or_default
 from tunedb.store.read import Database
 
 __all__ = [
-    "TRIED", "Answer", "Usable", "capabilities", "kernel_named", "known_record", "layer_records", "measured_near", "own_record", "usable",
+    "TRIED", "Answer", "Usable", "capabilities", "devices_of", "kernel_named", "known_record", "layer_records", "measured_near", "own_record", "usable",
 ]  # fmt: skip
 
 TRIED = (
@@ -66,6 +66,11 @@ def usable(record: Record, problem: Problem, device: Device, file: Database) -> 
     return None if why else Usable(record, None if record.kernel == "aten" else config, stale)
 
 
+def devices_of(file: Database) -> list[str]:
+    nothing: dict[str, tuple[str, int]] = {}
+    return list(read_or_default(file, partial(remembered.devices, file), nothing))
+
+
 def capabilities(files: list[Database]) -> dict[str, int]:
     nothing: dict[str, tuple[str, int]] = {}
     found = {
@@ -80,8 +85,8 @@ def own_record(file: Database, problem: Problem, device: Device) -> Record | Non
     return read_or_default(file, lambda: remembered.record_of_layer(file, problem, device.slug), None)
 
 
-def known_record(file: Database, known: Problem, device: Device) -> Record | None:
-    return read_or_default(file, lambda: remembered.record(file, known, device.slug), None)
+def known_record(file: Database, known: Problem, slug: str) -> Record | None:
+    return read_or_default(file, lambda: remembered.record(file, known, slug), None)
 
 
 def layer_records(file: Database, problem: Problem, slug: str | None) -> list[Record]:

@@ -24,7 +24,11 @@ STATES = ("answered", "torch", "unswept")
 RESTS_ON = ("measured", "proxy", "borrowed", "predicted")
 
 _BORROWING = ("near", "other-device")
-_UNTIMED = ("default", "aten")  # the record of these tiers explains the choice and is not the answer's
+_UNTIMED = (
+    "expected",
+    "default",
+    "aten",
+)  # the record of these tiers explains the choice and is not the answer's
 
 
 class Row(NamedTuple):

@@ -14,7 +14,7 @@ from tunedb.record import Record
 from tunedb.store.budget import lookup
 from tunedb.store.read import NEAREST, Database
 
-__all__ = ["ROWS_KEPT", "devices", "layer", "measured_within", "record", "record_of_layer"]
+__all__ = ["ROWS_KEPT", "decided", "devices", "layer", "measured_within", "record", "record_of_layer"]
 
 # Of one file; at so many all are forgotten. 22 MB of sound rows, some 60 MB of the longest that a check accepts.
 ROWS_KEPT = 8_000
@@ -73,6 +73,12 @@ def measured_within(file: Database, problem: Problem, slug: str, limit: float) -
         ]
 
     return _remembered(file, ("measured", limit, slug, *_layer_of(problem)), within)
+
+
+def decided(file: Database, key: tuple[Any, ...], decide: Callable[[], Any]) -> Any:
+    """Return what was decided before by this state of the file, or decide it now."""
+    (found,) = _remembered(file, ("decided", *key), lambda: [decide()])
+    return found
 
 
 def devices(file: Database) -> dict[str, tuple[str, int]]:

@@ -85,8 +85,10 @@ def judged(
 def choose(
     predictor: Predictor, problem: Problem, device: Device, kin: Iterable[Choice] = ()
 ) -> Guess | None:
-    """Return the config with the best expected gain, None where no kernel applies."""
+    """Return the config with the best expected gain, by what is sure of it too; None where no kernel applies."""
     found = judged(predictor, problem, device, candidates(problem, device, kin))
     return max(
-        found, key=lambda guess: (guess.gain, guess.kernel, config_to_json(guess.config)), default=None
+        found,
+        key=lambda guess: (guess.gain + guess.sure, guess.kernel, config_to_json(guess.config)),
+        default=None,
     )

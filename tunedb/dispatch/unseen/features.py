@@ -22,7 +22,7 @@ CONFIG = (
     "launches", "busy", "l2", "waiting", "modelled", "block_m", "block_n", "block_k", "num_warps", "stages", "sums", "split",
     "tiles", "swap", "repack", "span", "lines", "high", "stack", "kept", "dot", "phase", "loop", "order", "compensated",
 )  # fmt: skip
-KERNELS = ("depthwise", "direct", "implicit_gemm", "kn2row", "packed", "shared_rows")
+KERNELS = ("depthwise", "direct", "implicit_gemm", "kn2row", "packed", "shared_rows", "cudnn_last")
 _WORDS = {
     "DOT": ("tf32", "ieee", "tf32x3"),
     "PHASE": ("slow", "fast", "axis", "row", "mask"),
