@@ -153,8 +153,7 @@ def compile_candidate(kernel: str, problem: Problem, config: str, device: Device
 def passes(module: Kernel, problem: Problem, config: Any) -> list[Signature]:
     """Return what a plan launches beside its main kernel: passes over input and output, the sum of parts.
 
-    Without this the one process that uses the GPU compiles them, one after the other: 7 trials a second where 16 processes had
-    compiled the rest (NVIDIA H100, 2026-11-27).
+    Without this the one process that uses the GPU would compile them, one after the other.
     """
     found: list[Signature] = []
 
