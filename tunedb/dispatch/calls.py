@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tunedb.dispatch.normalise import allow_tf32
-from tunedb.problem import is_transposed
 from tunedb.torch_internals import (
-    CONVOLUTIONS,
     current_device,
     dispatch_modes,
     forward_state,
@@ -39,7 +37,6 @@ __all__ = [
     "find",
     "on_device",
     "planned",
-    "torch_convolution",
     "torch_must_see",
     "unaligned",
 ]
@@ -115,16 +112,6 @@ def find(
                 return None
             return on_device(memo.device, run)
     return _search(op, x, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def torch_convolution(
-    op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None",
-    stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any,
-) -> "Tensor":  # fmt: skip
-    """Call torch's own function."""
-    if is_transposed(op):
-        return CONVOLUTIONS[op](x, weight, bias, stride, padding, output_padding, groups, dilation)
-    return CONVOLUTIONS[op](x, weight, bias, stride, padding, dilation, groups)
 
 
 def torch_must_see(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> bool:

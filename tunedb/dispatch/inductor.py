@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb.dispatch.calls import find, on_device, planned, torch_convolution, unaligned
+from tunedb.dispatch.calls import find, on_device, planned, unaligned
+from tunedb.dispatch.torchs import torch_convolution
 from tunedb.errors import TunedbWarning
 from tunedb.launch import dense_strides
 from tunedb.problem import op_of

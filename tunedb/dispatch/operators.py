@@ -11,9 +11,10 @@ import torch
 
 from tunedb.device import Device, current
 from tunedb.dispatch import inductor, lookup
-from tunedb.dispatch.calls import PLAIN, torch_convolution
+from tunedb.dispatch.calls import PLAIN
 from tunedb.dispatch.fused import wins_fused
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
+from tunedb.dispatch.torchs import torch_convolution
 from tunedb.launch import dense_strides
 from tunedb.problem import is_transposed, op_of, rank
 from tunedb.torch_internals import functorch_layer, mark_constant

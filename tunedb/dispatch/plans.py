@@ -8,9 +8,9 @@ from tunedb import launch
 from tunedb.describe import describe
 from tunedb.device import current
 from tunedb.dispatch import layer_plans, lookup
-from tunedb.dispatch.calls import torch_convolution
 from tunedb.dispatch.graphs_only import in_graphs, too_short_for_eager
 from tunedb.dispatch.normalise import Call, normalised
+from tunedb.dispatch.torchs import torch_convolution
 from tunedb.errors import TunedbWarning
 from tunedb.kernel import Run, load
 from tunedb.problem import Problem
