@@ -2,6 +2,7 @@ import pytest
 
 from tunedb.cli.json_forms import of_shown
 from tunedb.device import by_slug, floor_us
+from tunedb.dispatch import explanation
 from tunedb.dispatch.explanation import explain_problem
 from tunedb.record import Measurement, Tried
 from tunedb.store.listing import show, shown_text
@@ -88,3 +89,12 @@ def test_ties_are_named(shelf, record):
     lines = shown_text(shown).splitlines()
     assert ["tied" in line for line in lines[-3:]] == [True, True, False]
     assert [one["tied"] for one in of_shown(shown)["candidates"]] == [True, True, False]
+
+
+def test_what_runs_in_graphs_only_is_said(shelf, record, monkeypatch):
+    """Torch answers eager calls there, so the reason must tell."""
+    monkeypatch.setattr(
+        explanation, "too_short_for_eager", lambda found: f" Not {found.kernel} in eager calls."
+    )
+    shelf.put(record)
+    assert explain_problem(record.problem, H200).answer.reason.endswith("Not fake in eager calls.")  # fmt: skip

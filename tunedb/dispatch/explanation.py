@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tunedb.arguments import bound
 from tunedb.describe import counted, describe, micros, versions
 from tunedb.device import Device, by_slug, current, floor_us
+from tunedb.dispatch.graphs_only import too_short_for_eager
 from tunedb.dispatch.lookup import Answer, answer
 from tunedb.dispatch.normalise import normalised
 from tunedb.errors import DeviceError, ProblemError
@@ -77,6 +78,7 @@ class Explanation(NamedTuple):
 def explain_problem(problem: Problem, device: Device) -> Explanation:
     """Return which tier answers a problem on a device, from which record, why, and the time to expect."""
     found = answer(problem, device)
+    found = found._replace(reason=found.reason + too_short_for_eager(found))
     floor = floor_us(problem, device)
     record = found.record
     if record is None or found.tier in _REASONS:
