@@ -17,11 +17,11 @@ from tunedb.store.files import opened, read_or_default
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Explanation", "explain", "explain_problem"]
+__all__ = ["UNTIMED", "Explanation", "explain", "explain_problem"]
 
 
 # In these tiers the record only explains the choice: its time is not that of the kernel that will run.
-_REASONS = ("expected", "default", "aten")
+UNTIMED = ("expected", "default", "aten")
 
 
 class Explanation(NamedTuple):
@@ -57,7 +57,7 @@ class Explanation(NamedTuple):
                 4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
             )
         lines += [("tied", f"{one.kernel} {one.config}") for one in self.ties]
-        if record is not None and found.tier not in _REASONS:
+        if record is not None and found.tier not in UNTIMED:
             if record.aten_us is not None:
                 lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
             if record.error is not None:
@@ -81,7 +81,7 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
     found = found._replace(reason=found.reason + too_short_for_eager(found))
     floor = floor_us(problem, device)
     record = found.record
-    if record is None or found.tier in _REASONS:
+    if record is None or found.tier in UNTIMED:
         return Explanation(problem, device, found, None, "", None, floor)
     how = (
         record.provenance

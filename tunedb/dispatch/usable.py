@@ -66,18 +66,14 @@ def usable(record: Record, problem: Problem, device: Device, file: Database) -> 
     return None if why else Usable(record, None if record.kernel == "aten" else config, stale)
 
 
-def devices_of(file: Database) -> list[str]:
+def devices_of(file: Database) -> dict[str, tuple[str, int]]:
+    """Return full name and compute capability of a file's devices, by slug."""
     nothing: dict[str, tuple[str, int]] = {}
-    return list(read_or_default(file, partial(remembered.devices, file), nothing))
+    return read_or_default(file, partial(remembered.devices, file), nothing)
 
 
 def capabilities(files: list[Database]) -> dict[str, int]:
-    nothing: dict[str, tuple[str, int]] = {}
-    found = {
-        slug: number
-        for file in files
-        for slug, (_, number) in read_or_default(file, partial(remembered.devices, file), nothing).items()
-    }
+    found = {slug: number for file in files for slug, (_, number) in devices_of(file).items()}
     return found | {known.slug: known.capability for known in CATALOGUE}
 
 

@@ -6,7 +6,7 @@ from math import fsum
 from typing import Any, NamedTuple
 
 from tunedb.device import Device
-from tunedb.dispatch.explanation import Explanation, explain_problem
+from tunedb.dispatch.explanation import UNTIMED, Explanation, explain_problem
 from tunedb.model.report_estimate import Typical, Typicals
 from tunedb.problem import Problem, rank
 from tunedb.suite import Entry
@@ -24,11 +24,6 @@ STATES = ("answered", "torch", "unswept")
 RESTS_ON = ("measured", "proxy", "borrowed", "predicted")
 
 _BORROWING = ("near", "other-device")
-_UNTIMED = (
-    "expected",
-    "default",
-    "aten",
-)  # the record of these tiers explains the choice and is not the answer's
 
 
 class Row(NamedTuple):
@@ -178,7 +173,7 @@ def totals(rows: Sequence[Row]) -> Totals:
 
 
 def _row(entry: Entry, found: Explanation, typicals: Typicals) -> Row:
-    record = None if found.answer.tier in _UNTIMED else found.answer.record
+    record = None if found.answer.tier in UNTIMED else found.answer.record
     torch_us, tunedb_us = _times(found)
     unswept = torch_us is None
     state = "unswept" if unswept else "torch" if found.answer.kernel == "aten" else "answered"
@@ -240,7 +235,7 @@ def _versions(found: Iterable[Explanation]) -> tuple[str, ...]:
     texts: dict[str, Any] = {}
     for one in found:
         record = one.answer.record
-        if record is not None and one.answer.tier not in _UNTIMED:
+        if record is not None and one.answer.tier not in UNTIMED:
             texts[versions_of(record)] = None
     return tuple(sorted(texts))
 

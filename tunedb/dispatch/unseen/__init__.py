@@ -1,4 +1,4 @@
 """Answers for problems that nobody has swept: what a config should give there, learned from the trials of all sweeps.
 
-Lookups do not ask it yet: scripts/check_unseen.py says why (docs/experiments.md).
+The tier `expected` asks it (dispatch/unswept.py); scripts/check_unseen.py says how often it is wrong.
 """
