@@ -137,16 +137,22 @@ def convolution_plan(problem: Problem, launch: Launch, layout: "Layout | Callabl
     return run
 
 
-def workspace(elements: int, dtype: "torch.dtype") -> "Callable[[Tensor], Tensor]":
-    """Return what allocates memory for one launch, on the device of the input that it is given, which must be the current one."""
+def workspace(
+    size: int | tuple[int, ...], dtype: "torch.dtype", strides: tuple[int, ...] = (1,)
+) -> "Callable[[Tensor], Tensor]":
+    """Return what allocates memory for one launch, on the device of the input that it is given, which must be the current one.
+
+    `size` is a number of elements, or a shape that lies in memory by `strides`.
+    """
     import torch
 
     fast_empty = fast_cuda_empty()
+    shape = (size,) if isinstance(size, int) else size
 
     def allocate(x: "Tensor") -> "Tensor":
         if x.is_cuda and fast_empty is not None:
-            return fast_empty((elements,), (1,), dtype)
-        return torch.empty(elements, dtype=dtype, device=x.device)
+            return fast_empty(shape, strides, dtype)
+        return torch.empty_strided(shape, strides, dtype=dtype, device=x.device)
 
     return allocate
 

@@ -11,6 +11,7 @@ from torch import nn
 __all__ = ["Cpu", "Gpu", "Meta", "Prepared", "prepared"]
 
 WARM_UPS = 3
+RECOMPILATIONS = 64  # of a function, for both sides together
 MB = 1e6
 
 
@@ -137,8 +138,10 @@ def _compiled(model: nn.Module, mode: str, place: Gpu | Cpu, side: str) -> Calla
     """Compile a function of its own for each side.
 
     torch keeps compiled code by the code that was traced, which is the same for two models of one class: torch's would
-    stand in front of tunedb's, and each call would try both.
+    stand in front of tunedb's, and each call would try both. A module's own code, behind a graph break, has the two in one list
+    all the same, so that torch's limit of 8 is lifted: else the side that is compiled second is left uncompiled.
     """
+    torch._dynamo.config.recompile_limit = RECOMPILATIONS  # noqa: SLF001 (torch's documentation names it so)
 
     def forward(*inputs: torch.Tensor) -> Any:
         return model(*inputs)

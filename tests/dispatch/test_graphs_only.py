@@ -21,7 +21,11 @@ def world(monkeypatch):
     def named(name):
         return lambda x, *_: played.calls.append(name) or x
 
-    played.run = in_graphs(types.SimpleNamespace(packer=played.packed.append), named("ours"), named("theirs"))
+    played.run = in_graphs(
+        types.SimpleNamespace(packer=types.SimpleNamespace(keep=played.packed.append)),
+        named("ours"),
+        named("theirs"),
+    )
     return played
 
 

@@ -52,6 +52,26 @@ def test_a_changed_weight_is_packed_again_in_all_its_layouts():
     assert second(moved).dtype is torch.float64
 
 
+def test_what_is_kept_for_later_calls(monkeypatch, evaluated):
+    """A parameter at once, any other tensor when seen again, nothing while a graph is captured; a weight that is new each time costs nothing."""
+    packer, parameter, other = Packer(LAYOUT), drawn(), drawn(1).data
+    packer.keep(parameter)
+    assert list(packer._entries) == [id(parameter)]
+    for weight in (other, drawn(2).data, drawn(3).data):
+        packer.keep(weight)
+    assert len(evaluated) == 1
+    packer.keep(other)
+    assert list(packer._entries) == [id(parameter), id(other)]
+    parameter.add_(1)
+    monkeypatch.setattr(module, "_capturing", lambda _: True)
+    packer.keep(parameter)
+    assert len(evaluated) == 2
+    monkeypatch.setattr(module, "_capturing", lambda _: False)
+    packer.keep(parameter)
+    assert same_bits(packer(parameter), pack_with_torch(LAYOUT, parameter))
+    assert len(evaluated) == 3
+
+
 class FakePress(press.Press):
     """A press for a GPU that is not there: it notes its launches, and evaluates with torch."""
 

@@ -19,6 +19,7 @@ from tunedb.torch_internals import (
     functorch_layer,
     tensor_guard,
     tracing_state,
+    versions_are_counted,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class _Memo(NamedTuple):
     run: "Run | None"  # None: torch
     tf32: bool | None  # of float32 only
     device: int
+    packed_version: (
+        int | None
+    )  # of a weight that is packed for CUDA graphs, outside of which torch answers; else None
     weight: "weakref.ref[Tensor]"  # takes the memo away when the weight goes
 
 
@@ -98,7 +102,10 @@ def find(
         run = memo.run
         if run is None:
             return None
-        if memo.tf32 is None or memo.tf32 is allow_tf32():
+        graphs_only = memo.packed_version is not None and not torch.cuda.is_current_stream_capturing()
+        if graphs_only and memo.packed_version == weight._version:
+            return None
+        if not graphs_only and (memo.tf32 is None or memo.tf32 is allow_tf32()):
             # What the guard of the tensors does not see; then alignment.
             if (
                 functorch_layer() is not None
@@ -225,8 +232,13 @@ def _remember(
     stride, padding, output_padding, groups, dilation = sizes
     latest[key] = _Memo(
         stride, padding, output_padding, groups, dilation, op, bias is None, same, plan.run, allow_tf32() if x.dtype is torch.float32 else None,
-        plan.device_index, weakref.ref(weight, lambda _: latest.pop(key, None)),
+        plan.device_index, weight._version if plan.graphs_only and _is_kept(weight) else None, weakref.ref(weight, lambda _: latest.pop(key, None)),
     )  # fmt: skip
+
+
+def _is_kept(weight: "Tensor") -> bool:
+    """Return whether a plan packs a weight when first seen, and torch counts its changes (tunedb/weights/cache.py)."""
+    return isinstance(weight, torch.nn.Parameter) and not weight.is_inference() and versions_are_counted()
 
 
 def _integral(size: object) -> bool:

@@ -30,7 +30,10 @@ def in_graphs(run: Run, adapted: "Call", theirs: "Call") -> "Call":
     """Return what runs `adapted` while a CUDA graph is captured, and `theirs` else. `run` is the plan that `adapted` calls."""
     import torch
 
-    capturing, packer = torch.cuda.is_current_stream_capturing, getattr(run, "packer", None)
+    capturing, keep = (
+        torch.cuda.is_current_stream_capturing,
+        getattr(getattr(run, "packer", None), "keep", None),
+    )
     ready = False
 
     def choose(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
@@ -40,8 +43,8 @@ def in_graphs(run: Run, adapted: "Call", theirs: "Call") -> "Call":
         if not ready:
             ready = True
             return adapted(x, weight, bias)
-        if packer is not None:
-            packer(weight)
+        if keep is not None:
+            keep(weight)
         return theirs(x, weight, bias)
 
     return choose

@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     why: str
     sizes: tuple[Any, ...]  # the very objects that the plan was made for
     tier: str = NO_TIER  # of the answer: one of lookup.TIERS
+    graphs_only: bool = False  # torch answers eager calls; `run` knows that too, and packs their weights
 
 
 def make_plan(op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", *sizes: Any) -> Plan:
@@ -93,7 +94,7 @@ def _of_answer(
             return torch_convolution(op, x, weight, bias, *sizes)
 
         adapted, why = in_graphs(run, adapted, theirs), why + short
-    return Plan(adapted, index, why, sizes, found.tier), found.kernel
+    return Plan(adapted, index, why, sizes, found.tier, graphs_only=bool(short)), found.kernel
 
 
 def _emulated() -> bool:

@@ -103,6 +103,19 @@ class Packer:
                 return packed
         return self._miss(weight)
 
+    def keep(self, weight: "Tensor") -> None:
+        """Pack a weight for later calls, where it will be seen again: nothing for one that is computed anew in every call.
+
+        Raises ProblemError: where the weight has not the layout's shape.
+        """
+        if not self._keeps or weight.is_inference() or _capturing(weight):
+            return
+        with _lock:
+            if id(weight) in self._entries:
+                self(weight)
+            elif self._stays(weight):
+                _keep(self._shelf, weight, None)
+
     def prepare(self, dtype: "torch.dtype") -> None:
         """Make all that packing needs on the current GPU, so that a CUDA graph may pack; nothing without one or during a capture."""
         import torch
