@@ -4,9 +4,10 @@
 
 Two winners are a tie where one of the two sweeps has both among the configs that it cannot tell from its best. A winner is
 "unmet" where the other sweep did not have it in its final: then the searches differ, not the clocks. How far clocks agree is what
-all configs say that were in both finals (torch among them): `configs`. Prints a table and, last, one JSON object; times are
-compared as |second / first - 1|. Status 1: a winner differs that is no tie, or the winners' times differ by more than 2 % in the
-median or 5 % at worst.
+all configs say that were in both finals (torch among them): `configs`. With --together the winners that differ are timed anew, in
+turn, on the GPU at hand: a tie is then where the medians of one run differ by no more than their spread, as in a final.
+Prints a table and, last, one JSON object; times are compared as |second / first - 1|. Status 1: a winner differs that is no tie, or
+the winners' times differ by more than 2 % in the median or 5 % at worst.
 """
 
 import argparse
@@ -16,12 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tunedb.describe import describe, table
-from tunedb.record import Choice, Record, tied
+from tunedb.record import Choice, Measurement, Record, Tried, tied
 from tunedb.store.read import Database
 from tunedb.tune.choose_winner import ATEN
 
+ROUNDS = 60  # of winners that are timed together
 MEDIAN, WORST = 0.02, 0.05  # by so much may the times of two sweeps differ
 
 
@@ -31,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
+    parser.add_argument(
+        "--together", action="store_true", help="time winners that differ, in turn, on this machine's GPU"
+    )
     given = parser.parse_args(argv)
     first, second = Database(given.first), Database(given.second)
     others = {(record.problem, record.device): record for record in second.records()}
@@ -40,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if other is None:
             continue
         kind, change = compared(first, record, second, other), other.time_us / record.time_us - 1
+        if given.together and kind in {"unmet", "other"}:
+            kind, change = in_turn(record, other)
         kinds[kind] += 1
         changes.append(abs(change))
         of_configs += in_both(first, record, second, other)
@@ -51,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(("problem", "first us", "second us", "change", "winner"), rows))
     median, worst = statistics.median(changes), max(changes)
     print(json.dumps({"problems": len(rows), **kinds, **spread(changes), "configs": {"timed": len(of_configs), **spread(of_configs)}}))  # fmt: skip
-    return int(bool(kinds["other"] or kinds["unmet"]) or median > MEDIAN or worst > WORST)
+    return int(any(kinds[kind] for kind in ("other", "unmet", "apart")) or median > MEDIAN or worst > WORST)
 
 
 def compared(first: Database, record: Record, second: Database, other: Record) -> str:
@@ -65,6 +73,36 @@ def compared(first: Database, record: Record, second: Database, other: Record) -
             return "tie"
     finals = final_times(first, record), final_times(second, other)
     return "other" if all(winners <= set(final) for final in finals) else "unmet"
+
+
+def in_turn(record: Record, other: Record) -> tuple[str, float]:
+    """Time both winners in one run; return whether that tells them apart, and second / first - 1."""
+    from tunedb.device import current
+    from tunedb.measure.baseline import Yardstick
+    from tunedb.measure.timing import GpuClock, spread
+
+    clock = GpuClock(0, current(0))
+    yardstick = Yardstick(record.problem, clock)
+    calls = [call_of(one, yardstick) for one in (record, other)]
+    with yardstick.settings():
+        runs = [spread(times) for times in clock.times_us(calls, ROUNDS)]
+    tries = [
+        Tried(one.kernel, one.config, Measurement("ok", *run))
+        for one, run in zip((record, other), runs, strict=True)
+    ]
+    return "tie" if len(tied(tries)) == len(tries) else "apart", runs[1][0] / runs[0][0] - 1
+
+
+def call_of(record: Record, yardstick: Any) -> Any:
+    """Return the call of a record's config, or torch's own."""
+    from tunedb.kernel import config_from_json, load
+    from tunedb.launch import launcher
+
+    if record.kernel == ATEN.kernel:
+        return yardstick.torch_call
+    module, out = load(record.kernel), yardstick.output()
+    run = module.plan(record.problem, config_from_json(module, record.config), launcher)
+    return lambda: run(*yardstick.tensors, out=out)
 
 
 def final_times(database: Database, record: Record) -> dict[Choice, float]:

@@ -5,50 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from isolated_plans import isolate
 from torch.nn import functional
 
 import tunedb
 from tunedb import torch_internals
 from tunedb.dispatch import calls, plans
-from tunedb.dispatch.plans import Plan
-
-
-class Planner:
-    """Counts plans and runs; `torchs` are the operations that torch answers."""
-
-    def __init__(self):
-        self.asked, self.ran, self.torchs, self.graphs_only = [], 0, set(), False
-
-    def make_plan(self, op, x, weight, _bias, *sizes):
-        self.asked.append((op, x.dtype, x.stride(), weight.dtype))
-        run = None if op in self.torchs else self.run
-        return Plan(run, 0, "a test's", sizes, graphs_only=self.graphs_only)
-
-    def run(self, *_):
-        self.ran += 1
-        return torch.zeros(1)
-
-
-@pytest.fixture
-def planner(monkeypatch):
-    found = Planner()
-    isolate(monkeypatch, found.make_plan)
-    return found
-
-
-@pytest.fixture
-def searched(monkeypatch):
-    """How often a call was not recognised by its weight."""
-    found, search = [], calls._search
-
-    def counted(*args):
-        found.append(args[0])
-        return search(*args)
-
-    monkeypatch.setattr(calls, "_search", counted)
-    return found
-
 
 X, WEIGHT, BIAS = torch.randn(2, 4, 7, 7), torch.randn(4, 4, 3, 3), torch.randn(4)
 
@@ -255,45 +216,3 @@ def test_a_cold_call_during_a_capture_is_torchs(planner, monkeypatch):
     capturing[0] = True
     tunedb.conv2d(X, WEIGHT)
     assert planner.ran == 2
-
-
-@pytest.fixture
-def capturing(monkeypatch):
-    """Says to whoever asks whether a CUDA graph is being captured."""
-    found = SimpleNamespace(now=False)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: found.now)
-    return found
-
-
-def test_a_plan_for_graphs_only_is_run_once_a_weight(planner, searched, capturing):
-    """Which packs the weight; torch answers later eager calls at once, and the plan those that a graph captures."""
-    planner.graphs_only, weight = True, torch.nn.Parameter(WEIGHT, requires_grad=False)
-    for _ in range(3):
-        tunedb.conv2d(X, weight)
-    assert (planner.ran, len(searched)) == (1, 1)
-    capturing.now = True
-    tunedb.conv2d(X, weight)
-    assert (planner.ran, len(searched)) == (2, 1)
-
-
-def test_a_plan_for_graphs_only_packs_a_changed_weight(planner, capturing):
-    """In the next eager call, before a graph is captured, and once."""
-    planner.graphs_only, weight = True, torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)
-    tunedb.conv2d(X, weight)
-    weight.add_(1)
-    for _ in range(3):
-        tunedb.conv2d(X, weight)
-    assert planner.ran == 2
-    assert not capturing.now
-
-
-def test_a_plan_for_graphs_only_is_always_asked_about_other_weights(planner, capturing):
-    """A tensor that is no parameter is packed from its second call on, which the plan decides; of an inference tensor no change is seen."""
-    planner.graphs_only = True
-    with torch.inference_mode():
-        made = torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)
-        for weight in (WEIGHT.clone(), made):
-            for _ in range(3):
-                tunedb.conv2d(X, weight)
-    assert planner.ran == 6
-    assert not capturing.now

@@ -14,12 +14,16 @@ def compared(scripts, tmp_path, capsys):
     module = scripts("compare_sweeps")
 
     def run(*sweeps):
+        sweeps, options = (
+            [one for one in sweeps if isinstance(one, list)],
+            [one for one in sweeps if isinstance(one, str)],
+        )
         paths = [tmp_path / f"{number}.sqlite" for number in range(2)]
         for path, found in zip(paths, sweeps, strict=True):
             with Store(path) as store:
                 for record, candidates in found:
                     store.put(record, candidates)
-        status, lines = module.main([*map(str, paths)]), capsys.readouterr().out.splitlines()
+        status, lines = module.main([*map(str, paths), *options]), capsys.readouterr().out.splitlines()
         assert len(lines) == 2 + len(sweeps[0])
         return status, json.loads(lines[-1])
 
@@ -69,3 +73,14 @@ def test_sweeps_without_a_common_problem(compared, record, fake_kernel):
     """Ends in words."""
     with pytest.raises(SystemExit, match="no problem in common"):
         compared([(record, [])], [(record._replace(problem=record.problem._replace(n=9)), [])])
+
+
+@pytest.mark.parametrize(("kind", "status"), [("tie", 0), ("apart", 1)])
+def test_winners_that_differ_are_timed_together(
+    compared, scripts, monkeypatch, record, fake_kernel, kind, status
+):
+    """What one run says of both stands in the place of two runs."""
+    monkeypatch.setattr(scripts("compare_sweeps"), "in_turn", lambda *_: (kind, 0.01))
+    first, second = record._replace(config=A, time_us=100.0), record._replace(config=B, time_us=110.0)
+    found, said = compared([(first, [])], [(second, [])], "--together")
+    assert (found, said[kind], said["worst"]) == (status, 1, 0.01)

@@ -64,15 +64,27 @@ def test_torch_is_no_candidate(shelf, answers):
     assert answers().recommended(ASKED) == (30.0, [])
 
 
-def test_winners_of_similar_problems_are_hints(shelf, answers):
-    """Those of this GPU first, the most similar in front, then of others; torch's own kernel is no hint."""
+def test_winners_of_similar_problems_are_kin(shelf, answers):
+    """Those of this GPU first, the most similar in front, then of others; torch's own kernel is none."""
     shelf.put(record(FAR, "alpha", 2), record(NEAR, "alpha", 1), record(ASKED, "aten", 0), ship="h200")
     shelf.put(record(ASKED, "alpha", 7, "h100"), ship="h100")
-    assert answers().hints(ASKED) == [Choice("alpha", config(number)) for number in (1, 2, 7)]
+    assert answers().kin(ASKED) == [Choice("alpha", config(number)) for number in (1, 2, 7)]
+
+
+def test_a_few_winners_of_each_gpu_come_before_many_of_one(shelf, answers):
+    """Three of this GPU, two of others, and then the rest, each once."""
+    here = [record(ASKED._replace(c_in=64 + 8 * number), "alpha", number) for number in range(1, 6)]
+    away = [
+        record(ASKED._replace(c_in=64 + 8 * number), "alpha", 10 + number, "h100") for number in range(1, 6)
+    ]
+    shelf.put(*here, ship="h200")
+    shelf.put(*away, ship="h100")
+    numbers = [1, 2, 3, 11, 12, 4, 5, 13, 14, 15]
+    assert answers().kin(ASKED) == [Choice("alpha", config(number)) for number in numbers]
 
 
 def test_the_users_winner_comes_before_the_shipped_one(shelf, answers):
     """Of one problem the database that answers first tells."""
     shelf.put(record(NEAR, "alpha", 3))
     shelf.put(record(NEAR, "alpha", 1), ship="h200")
-    assert answers().hints(ASKED) == [Choice("alpha", config(3))]
+    assert answers().kin(ASKED) == [Choice("alpha", config(3))]

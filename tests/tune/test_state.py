@@ -72,7 +72,7 @@ def test_a_winner_is_stored_and_hints_at_the_next(tmp_path):
             2e-4,
             40,
         )
-        assert [choice.config for choice in state.take().hints] == [CONFIG]
+        assert [choice.config for choice in state.take().kin] == [CONFIG]
         assert len(state.summary(gpus=1, ended="").records) == 1
 
 
@@ -153,9 +153,9 @@ def test_results_of_other_devices_are_no_hints(tmp_path):
         state.take()
         state.finish(0, final(LARGE, (CONFIG, 10.0, 0.1)))
     with opened(tmp_path, "predicted") as state:
-        assert state.take().hints == []
+        assert state.take().kin == []
     with opened(tmp_path, trials=80) as state:
-        assert [choice.config for choice in state.take().hints] == [CONFIG]
+        assert [choice.config for choice in state.take().kin] == [CONFIG]
     with Store(tmp_path / "answers.sqlite"):
         pass
 
@@ -172,7 +172,7 @@ def test_a_result_that_cannot_be_used_is_searched_again(tmp_path):
     progress = Recorder()
     with opened(tmp_path, progress=progress) as state:
         first = state.take()
-        assert (first.problem, first.hints) == (LARGE, [])
+        assert (first.problem, first.kin) == (LARGE, [])
         state.finish(0, final(LARGE, (OTHER, 10.0, 0.1)))
         assert state.take().problem == SMALL
     assert any(

@@ -17,6 +17,7 @@ from tunedb.torch_internals import (
     dispatch_modes,
     forward_state,
     functorch_layer,
+    raw_stream,
     tensor_guard,
     tracing_state,
     versions_are_counted,
@@ -102,7 +103,7 @@ def find(
         run = memo.run
         if run is None:
             return None
-        graphs_only = memo.packed_version is not None and not torch.cuda.is_current_stream_capturing()
+        graphs_only = memo.packed_version is not None and not _captures(memo.device)
         if graphs_only and memo.packed_version == weight._version:
             return None
         if not graphs_only and (memo.tf32 is None or memo.tf32 is allow_tf32()):
@@ -234,6 +235,11 @@ def _remember(
         stride, padding, output_padding, groups, dilation, op, bias is None, same, plan.run, allow_tf32() if x.dtype is torch.float32 else None,
         plan.device_index, weight._version if plan.graphs_only and _is_kept(weight) else None, weakref.ref(weight, lambda _: latest.pop(key, None)),
     )  # fmt: skip
+
+
+def _captures(index: int) -> bool:
+    """Return whether the current stream of a device is captured; CUDA captures none on the default stream, which is cheap to ask."""
+    return raw_stream(index) != 0 and torch.cuda.is_current_stream_capturing()
 
 
 def _is_kept(weight: "Tensor") -> bool:

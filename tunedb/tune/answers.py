@@ -24,7 +24,8 @@ __all__ = ["Answers"]
 
 _DETAIL = 200  # characters of a finalist's detail that the database keeps
 _STORED = 4  # candidates of a problem that databases hold and a search tries first: a sweep stores so many
-_ELSEWHERE = 2  # winners of other GPUs that it tries
+_HERE, _ELSEWHERE = 3, 2  # winners of similar problems that come first, of this GPU and of others
+_KIN = 12  # winners of each that are considered
 
 
 class Answers:
@@ -68,9 +69,10 @@ class Answers:
         """Let ties go to what has won most often among these records."""
         self._wins.update((one.problem.op, Choice(one.kernel, one.config)) for one in records)
 
-    def hints(self, problem: Problem) -> list[Choice]:
-        """Return the winners of the most similar problems, of this GPU and then of others."""
-        return [*nearest(problem, self._winners), *nearest(problem, self._elsewhere, _ELSEWHERE)]
+    def kin(self, problem: Problem) -> list[Choice]:
+        """Return the winners of the most similar problems: a few of this GPU, fewer of others, then more of both."""
+        here, elsewhere = nearest(problem, self._winners, _KIN), nearest(problem, self._elsewhere, _KIN)
+        return list(dict.fromkeys([*here[:_HERE], *elsewhere[:_ELSEWHERE], *here, *elsewhere]))
 
     def recommended(self, problem: Problem) -> tuple[float | None, list[Choice]]:
         """Return what the databases say of a problem that this sweep has not searched yet.

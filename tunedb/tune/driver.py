@@ -28,6 +28,7 @@ from tunedb.tune.messages import (
     Setup,
     Want,
 )
+from tunedb.tune.promising import start
 from tunedb.tune.search import Search
 from tunedb.tune.shortlist import Shortlist
 from tunedb.tune.space import searched
@@ -60,7 +61,11 @@ class _Tuning:
             return
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
-            self.search = Search(space, job.trials or job.ahead, past=job.past, hints=job.hints, spare=spare)
+            trials = job.trials or job.ahead
+            first = start(space, job.hints, job.kin, trials)
+            self.search = Search(
+                space, trials, past=job.past, hints=first.choices, spare=spare, policy=first.policy
+            )
         except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
             self.bug = traceback.format_exc()
             self.dry = True

@@ -58,9 +58,10 @@ class Job(NamedTuple):
     problem: Problem
     trials: int  # in all
     past: Sequence[Tried]
-    hints: Sequence[Choice]
+    hints: Sequence[Choice]  # what databases hold of it
     ahead: int = 0
     named: Sequence[Choice] | None = None
+    kin: Sequence[Choice] = ()  # winners of similar problems
 
 
 class Kept(NamedTuple):

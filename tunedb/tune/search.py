@@ -25,6 +25,7 @@ class Policy(NamedTuple):
     steps: float = 0.5  # share of later choices that step from one of the best trials; TPE makes the others
     leaders: int = 1  # how many of the best trials steps start from; docs/samplers.md says why one
     covering: float = 1 / 3  # largest share of the trials spent on trying each value of each field once
+    defaults: bool = True  # whether each kernel's own are tried after the hints
 
 
 _POLICY = Policy()
@@ -64,7 +65,7 @@ class _Axis(NamedTuple):
 class Search:
     """Suggests configs and takes their results; it never suggests the same config twice.
 
-    `past` are trials of an earlier sweep: they count. `hints` are winners of similar problems.
+    `past` are trials of an earlier sweep: they count. `hints` are tried first, in their order.
     A space with no more valid configs than `trials` is tried whole. In a larger one up to `spare` more choices are
     given out, and the search is finished after `trials` results: it does not wait for the slowest compilations.
     """
@@ -151,7 +152,8 @@ class Search:
     def _first(self, whole: list[Choice] | None, hints: Iterable[Choice]) -> Iterator[Choice]:
         """Yield the choices that are tried before any result is used, each once and none that is known."""
         # What won elsewhere first: where trials are few it gives more than what a kernel's default does.
-        first = [*(choice for hint in hints if (choice := self.space.admits(hint))), *self.space.defaults()]
+        first = [choice for hint in hints if (choice := self.space.admits(hint))]
+        first += self.space.defaults() if self._policy.defaults else []
         if whole is None:
             limit = int(self.trials * self._policy.covering)
             first += self.space.covering(self._rng, [*first, *self._known], limit) if limit else []

@@ -110,8 +110,8 @@ class SweepState:
                 self._states[problem] = "running"
                 tried = past.tried()
                 self._ended[problem] = len(tried)
-                hints = [*self._recommended.get(problem, ()), *self._answers.hints(problem)]
-                return Job(problem, trials, tried, hints, ahead=STAGES[0])
+                hints, kin = self._recommended.get(problem, ()), self._answers.kin(problem)
+                return Job(problem, trials, tried, hints, ahead=STAGES[0], kin=kin)
         return None
 
     def asked(self, problem: Problem) -> int:

@@ -1,4 +1,4 @@
-"""Which winners a search tries first: those of the most similar problems."""
+"""Which winners a search considers: those of the most similar problems."""
 
 from collections.abc import Mapping
 

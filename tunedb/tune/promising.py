@@ -1,0 +1,88 @@
+"""Which configs a search tries first: what is known of its problem, then what the predictor expects most of."""
+
+import random
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tunedb.dispatch.unseen.choose import judged
+from tunedb.dispatch.unseen.features import KERNELS
+from tunedb.dispatch.unseen.shipped import shipped_predictor
+from tunedb.dispatch.unseen.trees import Predictor
+from tunedb.kernel import config_from_json
+from tunedb.record import Choice
+from tunedb.tune.search import Policy
+from tunedb.tune.space import Space
+
+__all__ = ["Start", "start"]
+
+# A config costs the predictor 0.1 ms, so that a search begins 60 ms later than without it.
+DRAWN = 400  # random configs that are judged, beside defaults and winners of similar problems
+LEADERS, STEPS = 12, 8  # of the best of them, with so many neighbours each
+LEAST, SHARE = 8, 3  # so many of the best are tried first, or one in three of the trials if that is more
+FAR = 1.0  # doublings of time behind the best: a short search leaves such defaults out
+SHORT = 32  # trials of a short search
+KIN = 5  # winners of similar problems that are tried where nothing is predicted
+LED = Policy(covering=1 / 6, defaults=False)
+
+
+class Start(NamedTuple):
+    """What a search tries first, and how it divides its trials after that."""
+
+    choices: list[Choice]
+    policy: Policy
+
+
+def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: int) -> Start:
+    """Return the first choices of a search of so many trials. It is the same in every run.
+
+    `hints` are what databases hold of the very problem: they come first. `kin` are winners of similar problems. Without a predictor
+    of the device some of those follow, and the kernels' defaults. With one, winners, defaults and random configs are ordered by
+    what it expects of them.
+    """
+    predictor = shipped_predictor()
+    if predictor is not None and space.device.slug in predictor.devices:
+        try:
+            return Start([*hints, *_expected(predictor, space, kin, trials)], LED)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            pass  # sizes that no trial has taught anything of
+    return Start([*hints, *kin[:KIN]], Policy())
+
+
+def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials: int) -> list[Choice]:
+    """Return the most promising configs, then the defaults that are worth a trial."""
+    rng = random.Random(zlib.crc32(repr(space.problem).encode()))
+    gains: dict[Choice, float] = {}
+
+    def judge(choices: Iterable[Choice | None]) -> None:
+        new = [one for one in dict.fromkeys(choices) if one and one not in gains and one.kernel in KERNELS]
+        given = [(one.kernel, config_from_json(space.kernels[one.kernel], one.config)) for one in new]
+        for one, guess in zip(new, judged(predictor, space.problem, space.device, given), strict=True):
+            gains[one] = guess.gain
+
+    defaults = space.defaults()
+    judge([*map(space.admits, kin), *defaults, *(space.draw(rng, set()) for _ in range(DRAWN))])
+    leaders = sorted(gains, key=lambda one: (-gains[one], one))[:LEADERS]
+    judge([space.step(rng, one, {}) for one in leaders for _ in range(STEPS)])
+
+    best = _spread(gains, max(LEAST, trials // SHARE))
+    near = gains[best[0]] - FAR if best else 0.0
+    return best + [one for one in defaults if trials >= SHORT or gains.get(one, near) >= near]
+
+
+def _spread(gains: Mapping[Choice, float], count: int) -> list[Choice]:
+    """Return so many of the best, half of them of one kernel at most where others are left.
+
+    Of configs that the predictor cannot tell apart one is taken: the others are neighbours, which the search steps to.
+    """
+    told: dict[tuple[str, float], Choice] = {}
+    for one in sorted(gains, key=lambda one: (-gains[one], one)):
+        told.setdefault((one.kernel, gains[one]), one)
+    taken: list[Choice] = []
+    left: list[Choice] = []
+    of: Counter[str] = Counter()
+    for one in told.values():
+        (taken if of[one.kernel] < count // 2 else left).append(one)
+        of[one.kernel] += 1
+    return [*taken, *left][:count]
