@@ -49,7 +49,7 @@ def test_a_sure_guess_answers(predictor):
         assert text in found.reason
 
 
-@pytest.mark.parametrize("change", [{"gain": 0.79}, {"sure": 0.49}, {"kernel": "gone"}])
+@pytest.mark.parametrize("change", [{"gain": 0.59}, {"sure": 0.29}, {"kernel": "gone"}])
 def test_an_unsure_guess_leaves_it_to_torch(predictor, change):
     """Below either limit, and where its kernel is not installed."""
     predictor.guess = predictor.guess._replace(**change)
