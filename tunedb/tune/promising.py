@@ -20,11 +20,12 @@ __all__ = ["Start", "start"]
 # A config costs the predictor 0.1 ms, so that a search begins 60 ms later than without it.
 DRAWN = 400  # random configs that are judged, beside defaults and winners of similar problems
 LEADERS, STEPS = 12, 8  # of the best of them, with so many neighbours each
-LEAST, SHARE = 8, 3  # so many of the best are tried first, or one in three of the trials if that is more
+LEAST, SHARE, MOST = 8, 3, 12  # the best are tried first: one for three trials, within these bounds
 FAR = 1.0  # doublings of time behind the best: a short search leaves such defaults out
 SHORT = 32  # trials of a short search
 KIN = 5  # winners of similar problems that are tried where nothing is predicted
-LED = Policy(covering=1 / 6, defaults=False)
+# The first choices are alike: with one leader and as many steps as TPE a search stayed beside them (docs/experiments.md, 2026-11-27, third model).
+LED = Policy(leaders=3, steps=0.3, covering=0.25, defaults=False)
 
 
 class Start(NamedTuple):
@@ -66,7 +67,7 @@ def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials:
     leaders = sorted(gains, key=lambda one: (-gains[one], one))[:LEADERS]
     judge([space.step(rng, one, {}) for one in leaders for _ in range(STEPS)])
 
-    best = _spread(gains, max(LEAST, trials // SHARE))
+    best = _spread(gains, min(MOST, max(LEAST, trials // SHARE)))
     near = gains[best[0]] - FAR if best else 0.0
     return best + [one for one in defaults if trials >= SHORT or gains.get(one, near) >= near]
 
