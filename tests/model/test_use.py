@@ -42,7 +42,7 @@ def planner(monkeypatch):
     found = Planner()
     isolate(monkeypatch, found.make_plan)
     monkeypatch.setattr(torch.Tensor, "get_device", lambda _: 0)
-    monkeypatch.setattr(module, "_torchs", lambda *_: "")
+    monkeypatch.setattr(module, "_judged", lambda *_: ("", []))
     return found
 
 
@@ -253,7 +253,7 @@ def test_what_was_asked_decides(monkeypatch):
     """With captured layers, those are switched whose answer is not torch's; their kernels are prepared."""
     from tunedb.dispatch import lookup
 
-    model, prepared = net().half(), []
+    model, prepared, compiled = net().half(), [], []
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(module, "current", lambda _: None)
@@ -269,6 +269,7 @@ def test_what_was_asked_decides(monkeypatch):
 
     monkeypatch.setattr(lookup, "answer", answer)
     monkeypatch.setattr(plans, "prepare", prepare)
+    monkeypatch.setattr(module, "compile_together", lambda needs, _: compiled.extend(needs))
     asked = [
         entry("stem", model.stem),
         entry("shared", model.shared),
@@ -282,4 +283,5 @@ def test_what_was_asked_decides(monkeypatch):
     assert why["body.0"] == "the model was not seen to call it"
     assert why["up"].endswith("it does not compile")
     assert prepared == [("conv2d", True), ("conv_transpose2d", True)]
+    assert [(kernel, problem.op) for kernel, problem, _ in compiled] == [("fake", op) for op, _ in prepared]
     assert original(type(model.stem)) is nn.Conv2d

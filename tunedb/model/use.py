@@ -14,11 +14,15 @@ from tunedb.dispatch import lookup, plans
 from tunedb.dispatch.normalise import allow_tf32
 from tunedb.distance import LAYER
 from tunedb.errors import ProblemError
+from tunedb.model.compile_together import compile_together
 from tunedb.model.switched import original, plain_op, switched
 from tunedb.problem import DTYPES, LAYOUTS, Problem, is_transposed
 from tunedb.suite import Entry, load_suite
 
 __all__ = ["LayerUse", "Used", "use"]
+
+
+_Need = tuple[Problem, lookup.Answer, int]  # a problem, its answer, the index of its CUDA device
 
 
 class LayerUse(NamedTuple):
@@ -69,7 +73,7 @@ def use(model: nn.Module, layers: "Iterable[Entry] | str | Path | None" = None) 
     """Switch the convolutions of a model that have a better answer than torch's; leave all others as they were.
 
     `layers` says what the model is asked for: what `tunedb.capture` gave, or the name or file of a suite. Then exactly the
-    layers whose answer is not torch's are switched, their kernels are compiled and their weights packed at once. Without it,
+    layers whose answer is not torch's are switched, their kernels are compiled, several at a time, and their weights packed at once. Without it,
     a layer is switched where some record of it, for any batch and extents, was won by another kernel than torch's; each call
     then looks up its own shapes. A switched layer still calls torch where a gradient is asked for, under autocast, on another
     device, and for shapes that torch answers best.
@@ -84,17 +88,21 @@ def use(model: nn.Module, layers: "Iterable[Entry] | str | Path | None" = None) 
         )
     entries = load_suite(layers) if isinstance(layers, str | Path) else layers
     asked = None if entries is None else _by_layer(entries)
-    found: list[LayerUse] = []
-    modules: list[nn.Module] = []
+    layers_found: list[tuple[str, nn.Module, str, str, list[_Need]]] = []
     for name, module in model.named_modules():
         op = plain_op(module)
         kind: Any = type(module)
-        if op is None or kind is not original(kind):
-            continue
-        why = _torchs(op, module, asked)
+        if op is not None and kind is original(kind):
+            layers_found.append((name, module, op, *_judged(op, module, asked)))
+    _compile(needs for *_, needs in layers_found)
+    found: list[LayerUse] = []
+    modules: list[nn.Module] = []
+    for name, module, op, torchs, needs in layers_found:
+        why = torchs or _unprepared(module, needs)
         if not why:
             modules.append(module)
-            module.__class__ = switched(kind, op)
+            own: Any = type(module)
+            module.__class__ = switched(own, op)
         found.append(LayerUse(name, op, not why, why or "a better answer is known"))
     return Used(found, modules)
 
@@ -112,27 +120,47 @@ def _layer(problem: Problem) -> tuple[Any, ...]:
     return tuple(getattr(problem, name) for name in LAYER if name != "layout")
 
 
-def _torchs(op: str, module: Any, asked: Mapping[tuple[Any, ...], list[Problem]] | None) -> str:
-    """Return why a layer is left to torch, or an empty string where it has a better answer."""
+def _judged(
+    op: str, module: Any, asked: Mapping[tuple[Any, ...], list[Problem]] | None
+) -> tuple[str, list[_Need]]:
+    """Return why a layer is left to torch, or an empty string where it has a better answer, and then what has to be ready for it."""
     weight = module.weight
     if not weight.is_cuda or torch.version.cuda is None:
-        return f"it is on {weight.device.type}"
+        return f"it is on {weight.device.type}", []
     if str(weight.dtype).removeprefix("torch.") not in DTYPES:
-        return f"tunedb has kernels for {', '.join(DTYPES)}, not for {weight.dtype}"
+        return f"tunedb has kernels for {', '.join(DTYPES)}, not for {weight.dtype}", []
     device = current(weight.device.index)
     some = _some_problem(op, module)
     if asked is None:
-        return "" if _is_known(some, device) else f"no record of it on {device.slug} or elsewhere beats torch"
+        known = _is_known(some, device)
+        return "" if known else f"no record of it on {device.slug} or elsewhere beats torch", []
     problems = asked.get(_layer(some), [])
     if not problems:
-        return "the model was not seen to call it"
+        return "the model was not seen to call it", []
     answers = [lookup.answer(problem, device) for problem in problems]
-    if all(found.kernel == "aten" for found in answers):
-        return answers[0].reason
+    needs = [
+        (problem, found, weight.device.index)
+        for problem, found in zip(problems, answers, strict=True)
+        if found.kernel != "aten"
+    ]
+    return ("" if needs else answers[0].reason), needs
+
+
+def _compile(layers: Iterable[list[_Need]]) -> None:
+    """Compile what all layers need, a device at a time."""
+    by_index: dict[int, list[tuple[str, Problem, Any]]] = {}
+    for problem, found, index in (need for needs in layers for need in needs):
+        by_index.setdefault(index, []).append((found.kernel, problem, found.config))
+    for index, needs in by_index.items():
+        compile_together(needs, current(index))
+
+
+def _unprepared(module: Any, needs: list[_Need]) -> str:
+    """Load a layer's kernels and pack its weight; return why that fails, or an empty string."""
     # A weight that is computed in every call is packed in every call, not here.
     own = dict(module.named_parameters(recurse=False)).get("weight")
-    for problem, found in zip(problems, answers, strict=True):
-        if found.kernel != "aten" and (failure := plans.prepare(found, problem, weight.device.index, own)):
+    for problem, found, index in needs:
+        if failure := plans.prepare(found, problem, index, own):
             return f"{describe(problem)}: {failure}"
     return ""
 
