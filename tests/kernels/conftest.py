@@ -1,6 +1,7 @@
 """A process that runs kernels: on the GPU where there is one, else in Triton's interpreter.
 
-TUNEDB_RUN_UNDER names a command that the process is run under, such as compute-sanitizer with its options.
+TUNEDB_RUN_UNDER names a command that the process is run under, such as compute-sanitizer with its options; with TUNEDB_CUDNN_ON_CPU
+set, the CPU computes what kernels ask cuDNN for.
 """
 
 import json

@@ -3,7 +3,7 @@
 Each line of standard input is a JSON object with kernel, problem, config; each line of output the answer:
 error, ||out - ref|| / ||ref|| against float64 (or ||out|| where the reference is all zero), and unwritten,
 the number of outputs still NaN, and digest, a hash of the bytes of the outputs. With the argument "plain" Triton's
-interpreter is left as it is.
+interpreter is left as it is. With TUNEDB_CUDNN_ON_CPU set the CPU computes what kernels ask cuDNN for.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 
+import cudnn_on_cpu
 import fast_interpreter
 import gluon_interpreter
 import torch
@@ -43,6 +44,8 @@ def run(kernel: str, problem: Problem, config: str, place: torch.device) -> dict
 def main() -> None:
     warnings.simplefilter("ignore")
     place = torch.device(sys.argv[1])
+    if os.environ.get("TUNEDB_CUDNN_ON_CPU"):
+        cudnn_on_cpu.install()
     if os.environ.get("TRITON_INTERPRET") == "1":
         if "plain" not in sys.argv[2:]:
             fast_interpreter.install()
