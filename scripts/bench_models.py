@@ -15,23 +15,22 @@ and plot again. The last line of stdout is one JSON object. Status 1: a row fail
 
 import argparse
 import contextlib
-import datetime as dt
 import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from bench.gpu_shards import LOST, answer, chosen_gpus, dealt, said_of
-from bench.items import command
+from bench.gpu_shards import chosen_gpus, dealt
 from bench.model_page import page, summary
 from bench.model_plot import plot
 from bench.model_rows import DTYPES, LAYOUTS, MODES, SWEPT, Key, Row, read, wanted, write
-from bench.model_tuning import answered_by, captured, swept_command, tuned
+from bench.model_tuning import captured, swept_command, tuned
+from bench.model_work import own_command, today, work
 
 MARGIN_S = 10.0  # before --seconds, for a child that is ended
 
@@ -183,11 +182,6 @@ def row_of(found: dict[str, Any], key: Key, model: Any, earlier: Row | None) -> 
     return Row(**{**empty, **key._asdict(), **facts, "date": today(), "failure": found["died"]})
 
 
-def own_command() -> str:
-    """Return the command of the parent, which a child is not asked for."""
-    return command(sys.argv).partition(" --work ")[0]
-
-
 def here(*, fake: bool) -> Any:
     """Return where models are captured: on the GPU, if there is one."""
     import torch
@@ -198,89 +192,10 @@ def here(*, fake: bool) -> Any:
     return Gpu() if torch.cuda.is_available() else Meta()
 
 
-def today() -> str:
-    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
-
-
 def said(row: Row) -> str:
     ratio = "" if row.ratio is None else f"{row.torch_ms:8.3f} / {row.tunedb_ms:8.3f} ms = {row.ratio:.2f}"
     swept = "swept" if row.swept else "unswept"
     return f"{row.model:18}{row.dtype:9}{row.layout:15}{row.mode:15}{swept:8}{ratio}  {row.failure}"
-
-
-def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any], arguments: argparse.Namespace) -> int:  # fmt: skip
-    """Measure the rows of one model and answer each: the child's side.
-
-    A failure ends it, since it may leave a GPU or a capture in a bad state: the next child goes on behind it.
-    """
-    first = chosen_keys[0]
-    answered_by(arguments.db if first.swept else None, arguments.without)
-    import torch
-    from bench.model_modes import Cpu, Gpu
-    from bench.model_pair import Subject
-
-    torch.backends.cudnn.benchmark = True
-    model = next(model for model in models if model.name == first.model)
-    place = Cpu() if arguments.fake else Gpu()
-    subject = pair = at = None
-    left = list(chosen_keys)
-    while left:
-        key, pair_key = left[0], _pair_of(left[0])
-        try:
-            # Not in inference mode: its tensors' versions are not counted, which would hide a change of a weight.
-            with torch.no_grad():
-                subject = subject or Subject(model, place)
-                if at != pair_key:
-                    pair = None  # the old one's memory is free before the new one is made
-                    pair, at = subject.pair(*pair_key), pair_key
-                found = pair.measured(key.mode)
-                facts = about(model, key, pair.entries, fake=arguments.fake)
-        except Exception as error:  # noqa: BLE001 (whatever a model, a compiler or a GPU raises costs one row)
-            # Without a model, or without a pair in this dtype and layout, no row of it can be measured.
-            lost = (
-                left
-                if subject is None
-                else [one for one in left if pair is None and _pair_of(one) == pair_key]
-            )
-            for one in lost or [key]:
-                answer(keys.index(one), died=said_of(error))
-            return LOST
-        answer(keys.index(left.pop(0)), row={**facts, **rounded(found)})
-    return 0
-
-
-def rounded(found: dict[str, Any]) -> dict[str, Any]:
-    """Return measured fields with six digits, which is more than was measured."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [short(one) for one in value]
-        return float(f"{value:.6g}") if isinstance(value, float) else value
-
-    return {name: short(value) for name, value in found.items()}
-
-
-def _pair_of(key: Key) -> tuple[str, str]:
-    return key.dtype, key.layout
-
-
-def about(model: Any, key: Key, entries: Iterable[Any], *, fake: bool) -> dict[str, Any]:
-    """Return the fields of a row that need no measurement."""
-    from importlib.metadata import version
-
-    import torch
-
-    from tunedb.device import by_slug, current
-    from tunedb.measure.versions import environment
-    from tunedb.model.report import report as promised
-
-    device = by_slug("h200") if fake else current(0)
-    expected = promised(list(entries), device).totals.saved_us
-    return {
-        **key._asdict(), "kind": model.kind, "decoder": model.decoder, "expected_saved_ms": expected / 1e3,
-        "device": "CPU" if fake else torch.cuda.get_device_name(),
-        "versions": {**environment(), model.package: version(model.package)}, "date": today(), "command": own_command(),
-    }  # fmt: skip
 
 
 def report(rows: Sequence[Row], path: Path) -> None:

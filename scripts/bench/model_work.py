@@ -1,0 +1,120 @@
+"""The rows of one model, in a process of its own: what a run of scripts/bench_models.py starts for each."""
+
+import argparse
+import datetime as dt
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bench.gpu_shards import LOST, answer, said_of
+from bench.items import command
+from bench.model_rows import Key
+from bench.model_tuning import answered_by
+
+__all__ = ["own_command", "today", "work"]
+
+
+def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any], arguments: argparse.Namespace) -> int:  # fmt: skip
+    """Measure the rows of one model and answer each: the child's side.
+
+    A failure ends it, since it may leave a GPU or a capture in a bad state: the next child goes on behind it. What takes how long
+    goes to stderr: most of a short run is spent before anything is measured.
+    """
+    first, spent = chosen_keys[0], laps()
+    answered_by(arguments.db if first.swept else None, arguments.without)
+    import torch
+
+    from bench.model_modes import Cpu, Gpu
+    from bench.model_pair import Subject
+
+    spent("imports")
+
+    torch.backends.cudnn.benchmark = True
+    model = next(model for model in models if model.name == first.model)
+    place = Cpu() if arguments.fake else Gpu()
+    subject = pair = at = None
+    left = list(chosen_keys)
+    while left:
+        key, pair_key = left[0], _pair_of(left[0])
+        try:
+            # Not in inference mode: its tensors' versions are not counted, which would hide a change of a weight.
+            with torch.no_grad():
+                if subject is None:
+                    subject = Subject(model, place)
+                    spent(f"{model.name} made")
+                if at != pair_key:
+                    pair = None  # the old one's memory is free before the new one is made
+                    pair, at = subject.pair(*pair_key), pair_key
+                    spent(f"{' '.join(pair_key)} pair")
+                found = pair.measured(key.mode)
+                spent(key.mode)
+                facts = about(model, key, pair.entries, fake=arguments.fake)
+        except Exception as error:  # noqa: BLE001 (whatever a model, a compiler or a GPU raises costs one row)
+            # Without a model, or without a pair in this dtype and layout, no row of it can be measured.
+            lost = (
+                left
+                if subject is None
+                else [one for one in left if pair is None and _pair_of(one) == pair_key]
+            )
+            for one in lost or [key]:
+                answer(keys.index(one), died=said_of(error))
+            return LOST
+        answer(keys.index(left.pop(0)), row={**facts, **rounded(found)})
+    return 0
+
+
+def laps() -> Callable[[str], None]:
+    """Return what says on stderr how many seconds have passed since it last did."""
+    last = time.monotonic()
+
+    def spent(on: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        print(f"{on}: {now - last:.1f} s", file=sys.stderr, flush=True)
+        last = now
+
+    return spent
+
+
+def rounded(found: dict[str, Any]) -> dict[str, Any]:
+    """Return measured fields with six digits, which is more than was measured."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [short(one) for one in value]
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    return {name: short(value) for name, value in found.items()}
+
+
+def _pair_of(key: Key) -> tuple[str, str]:
+    return key.dtype, key.layout
+
+
+def about(model: Any, key: Key, entries: Iterable[Any], *, fake: bool) -> dict[str, Any]:
+    """Return the fields of a row that need no measurement."""
+    from importlib.metadata import version
+
+    import torch
+
+    from tunedb.device import by_slug, current
+    from tunedb.measure.versions import environment
+    from tunedb.model.report import report as promised
+
+    device = by_slug("h200") if fake else current(0)
+    expected = promised(list(entries), device).totals.saved_us
+    return {
+        **key._asdict(), "kind": model.kind, "decoder": model.decoder, "expected_saved_ms": expected / 1e3,
+        "device": "CPU" if fake else torch.cuda.get_device_name(),
+        "versions": {**environment(), model.package: version(model.package)}, "date": today(), "command": own_command(),
+    }  # fmt: skip
+
+
+def own_command() -> str:
+    """Return the command of the parent, which a child is not asked for."""
+    return command(sys.argv).partition(" --work ")[0]
+
+
+def today() -> str:
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
