@@ -3,10 +3,11 @@
 import pytest
 import torch
 from compiled_answers import tensors
+from torch._inductor import config
 from torch.nn import functional
 
 import tunedb
-from tunedb.dispatch import calls, lookup
+from tunedb.dispatch import calls, lookup, operators
 from tunedb.problem import OPS, rank
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -50,6 +51,19 @@ def test_a_layer_of_torchs_is_torchs_operator(answers, op):
         out = answers.compile(getattr(tunedb, op))(x, weight, bias)
     assert torch.equal(out, getattr(functional, op)(x, weight, bias))
     assert answers.graphs == [["aten.convolution.default"]]
+
+
+@pytest.mark.parametrize(
+    ("captures", "operator"), [(True, "tunedb.tuned.default"), (False, "aten.convolution.default")]
+)
+def test_an_answer_for_graphs_only(answers, monkeypatch, captures, operator):
+    """It is tunedb's where Inductor captures graphs, and else torch's own, which Inductor may fuse."""
+    monkeypatch.setattr(operators, "too_short_for_eager", lambda _: " In CUDA graphs only.")
+    x, weight, bias = tensors("conv3d")
+    with torch.no_grad(), config.patch({"triton.cudagraphs": captures}):
+        out = answers.compile(tunedb.conv3d)(x, weight, bias)
+    assert torch.equal(out, functional.conv3d(x, weight, bias))
+    assert answers.graphs == [[operator]]
 
 
 @pytest.mark.parametrize("op", OPS)

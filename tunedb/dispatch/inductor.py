@@ -20,7 +20,7 @@ from tunedb.problem import op_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["answered", "called", "write_direct_calls"]
+__all__ = ["answered", "called", "captures_graphs", "write_direct_calls"]
 
 NAME = "tunedb_called"  # in the namespace that Inductor's code takes kernels from
 
@@ -50,6 +50,16 @@ def answered(
     if out.stride() == strides:
         return out
     return torch.empty_strided(out.shape, strides, dtype=out.dtype, device=out.device).copy_(out)
+
+
+def captures_graphs() -> bool:
+    """Return whether Inductor will capture CUDA graphs of what it compiles (mode="reduce-overhead"); True where it does not say."""
+    try:
+        from torch._inductor import config
+
+        return bool(config.triton.cudagraphs)
+    except (AttributeError, ImportError):
+        return True
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from tunedb.device import Device, current
 from tunedb.dispatch import inductor, lookup
 from tunedb.dispatch.calls import PLAIN
 from tunedb.dispatch.fused import wins_fused
+from tunedb.dispatch.graphs_only import too_short_for_eager
 from tunedb.dispatch.normalise import allow_tf32, is_channels_last, named_padding, normalised, per_axis
 from tunedb.dispatch.torchs import torch_convolution
 from tunedb.launch import dense_strides
@@ -127,7 +128,11 @@ def _is_torchs(
         return True
     device = _device(x)
     found = lookup.answer(call.problem, device)
-    return found.kernel == "aten" or not wins_fused(found.record, device)
+    if found.kernel == "aten" or not wins_fused(found.record, device):
+        return True
+    # Where no graph will be captured, torch runs what the host is too slow for: it may be left to Inductor whole. What is exported
+    # may run either way, which is decided in each call.
+    return bool(too_short_for_eager(found)) and not is_exporting() and not inductor.captures_graphs()
 
 
 def _is_static(x: "Tensor") -> bool:
