@@ -5,7 +5,7 @@ import copy
 import gc
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -84,6 +84,13 @@ class Pair:
         model(*self._inputs)
         self._place.wait()
         return time.perf_counter() - start
+
+    def calls(self) -> dict[str, Callable[[], Any]]:
+        """Return the eager call of either side."""
+        return {
+            "torchs": lambda: self._torchs(*self._inputs),
+            "tunedbs": lambda: self._tunedbs(*self._inputs),
+        }
 
     def measured(self, mode: str) -> dict[str, Any]:
         """Return the measured fields of a row; the model has run in eager mode before, which first calls include.
