@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from predictor.fitting import Data, fitted, write
+from predictor.fitting import Data, facts_of, fitted, write
 from trials.table import read
 
 from tunedb.dispatch.unseen.choose import COLUMNS
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [row for path in given.tables for row in read(path)]
     data = Data(rows)
     devices = sorted({row.device for row in rows})
-    facts = {"problems": len(data.keys), "trials": len(data.own)}
+    facts = facts_of(rows, data)
     size = write(given.out, devices, fitted(data, np.ones(len(data.keys), bool)), facts)
     read_predictor(given.out, COLUMNS)  # what is written can be read
     print(json.dumps({"devices": devices, **facts, "bytes": size}))

@@ -15,7 +15,7 @@ from tunedb.dispatch.unseen.features import KERNELS, config_features, floor_log,
 from tunedb.dispatch.unseen.trees import VERSION
 from tunedb.kernel import config_from_json, load
 
-__all__ = ["Data", "fitted", "write"]
+__all__ = ["Data", "facts_of", "fitted", "write"]
 
 TREES = {"torch": 100, "own": 120, "gain": 120, "sure": 100}
 SETTINGS: dict[str, Any] = {
@@ -53,6 +53,12 @@ class Data:
         np.minimum.at(best, self.of, self.own)
         # Each problem counts alike, and a config counts less the further it is from the best: only good ones are chosen among.
         self.weight = 2 ** (-0.5 * (self.own - best[self.of])) / np.sqrt(np.bincount(self.of)[self.of])
+
+
+def facts_of(rows: Sequence[Row], data: Data) -> dict[str, Any]:
+    """Return what a predictor rests on: `whole` are the devices whose searches are known whole, not their finalists alone."""
+    whole = sorted({row.device for row in rows if row.run == "search"})
+    return {"problems": len(data.keys), "trials": len(data.own), "whole": whole}
 
 
 def fitted(data: Data, use: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def predictor(shelf, record, monkeypatch):
             raise played.guess
         return played.guess
 
-    known = types.SimpleNamespace(devices=("h100",), facts={"trials": 9000})
+    known = played.predictor = types.SimpleNamespace(
+        devices=("h100",), facts={"trials": 9000, "whole": ["h100"]}
+    )
     monkeypatch.setattr(unswept, "shipped_predictor", lambda: known)
     monkeypatch.setattr(unswept, "choose", choose)
     return played
@@ -56,6 +58,16 @@ def test_an_unsure_guess_leaves_it_to_torch(predictor, change):
     found = answer(ASKED, H100)
     assert (found.tier, found.kernel, found.config) == ("aten", "aten", None)
     assert "too little to run it untimed" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "tier"), [({}, "expected"), ({"gain": 0.79}, "aten"), ({"sure": 0.49}, "aten")]
+)
+def test_more_is_asked_where_only_finalists_are_known(predictor, change, tier):
+    """A predictor that has seen no config of a device lose expects too much of it."""
+    predictor.predictor.facts = {"trials": 9000}
+    predictor.guess = predictor.guess._replace(**{"gain": 0.8, "sure": 0.5, **change})
+    assert answer(ASKED, H100).tier == tier
 
 
 def test_a_config_that_is_not_valid_here_is_not_run(predictor):
