@@ -94,8 +94,7 @@ def defaults(ground: Space, trials: int, seed: int) -> Any:
 def expected(ground: Space, trials: int, seed: int) -> Any:
     """Search as on a device that the predictor knows."""
     del seed
-    first = promising.start(ground, [], [], trials)
-    return Search(ground, trials, hints=first.choices, policy=first.policy)
+    return promising.begun(ground, trials)
 
 
 STARTS = {"kernels' defaults": defaults, "what is expected most of": expected}

@@ -23,8 +23,7 @@ from tunedb.record import Choice
 from tunedb.suite import load_suite
 from tunedb.tune.answers import Answers
 from tunedb.tune.compile_pool import Bug, CompilePool
-from tunedb.tune.promising import start
-from tunedb.tune.search import Search
+from tunedb.tune.promising import begun
 from tunedb.tune.settings import TRIALS, Settings
 from tunedb.tune.space import searched
 
@@ -72,8 +71,7 @@ def first_choices(
             for problem in problems:
                 space = searched(problem, device, kernels, measured=True)
                 _, recommended = answers.recommended(problem)
-                first = start(space, recommended, answers.kin(problem), trials)
-                search = Search(space, trials, hints=first.choices, policy=first.policy)
+                search = begun(space, trials, recommended, answers.kin(problem))
                 while search.seeded and (choice := search.ask()) is not None:
                     yield problem, choice
         finally:

@@ -137,17 +137,11 @@ def convolution_plan(problem: Problem, launch: Launch, layout: "Layout | Callabl
     return run
 
 
-def workspace(
-    size: int | tuple[int, ...], dtype: "torch.dtype", strides: tuple[int, ...] = (1,)
-) -> "Callable[[Tensor], Tensor]":
-    """Return what allocates memory for one launch, on the device of the input that it is given, which must be the current one.
-
-    `size` is a number of elements, or a shape that lies in memory by `strides`.
-    """
+def workspace(size: int | tuple[int, ...], dtype: "torch.dtype", strides: tuple[int, ...] = (1,)) -> "Callable[[Tensor], Tensor]":  # fmt: skip
+    """Return what allocates elements, or a shape by its strides, for a launch: on its input's device, which must be the current one."""
     import torch
 
-    fast_empty = fast_cuda_empty()
-    shape = (size,) if isinstance(size, int) else size
+    fast_empty, shape = fast_cuda_empty(), (size,) if isinstance(size, int) else size
 
     def allocate(x: "Tensor") -> "Tensor":
         if x.is_cuda and fast_empty is not None:

@@ -13,8 +13,8 @@ from tunedb.kernel import config_from_json
 from tunedb.record import Choice
 from tunedb.suite import load_suite
 from tunedb.tune import promising
-from tunedb.tune.promising import FAR, KIN, LEAST, LED, start
-from tunedb.tune.search import Policy, Search
+from tunedb.tune.promising import FAR, KIN, LEAST, LED, begun, start
+from tunedb.tune.search import Policy
 from tunedb.tune.space import searched
 
 LAYER = next(entry for entry in load_suite("models") if entry.op == "conv2d" and entry.kernel == (3, 3))
@@ -69,9 +69,8 @@ def test_a_short_search_leaves_out_what_is_far_behind():
 def test_a_search_takes_them_in_that_order():
     """It adds no defaults of its own."""
     ground = space()
-    first = start(ground, [], [], 8)
-    search = Search(ground, 8, hints=first.choices, policy=first.policy)
-    assert [search.ask() for _ in range(8)] == first.choices[:8]
+    search = begun(ground, 8)
+    assert [search.ask() for _ in range(8)] == start(ground, [], [], 8).choices[:8]
 
 
 @pytest.mark.parametrize(

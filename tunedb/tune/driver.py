@@ -6,7 +6,7 @@ import time
 import traceback
 from collections import deque
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement
@@ -27,12 +27,14 @@ from tunedb.tune.messages import (
     Looked,
     Setup,
     Want,
-)
-from tunedb.tune.promising import start
-from tunedb.tune.search import Search
+)  # fmt: skip
+from tunedb.tune.promising import begun
 from tunedb.tune.shortlist import Shortlist
 from tunedb.tune.space import searched
 from tunedb.tune.workers import resolve
+
+if TYPE_CHECKING:
+    from tunedb.tune.search import Search
 
 __all__ = ["FINALISTS", "drive"]
 
@@ -61,11 +63,7 @@ class _Tuning:
             return
         try:
             space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
-            trials = job.trials or job.ahead
-            first = start(space, job.hints, job.kin, trials)
-            self.search = Search(
-                space, trials, past=job.past, hints=first.choices, spare=spare, policy=first.policy
-            )
+            self.search = begun(space, job.trials or job.ahead, job.hints, job.kin, job.past, spare)
         except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
             self.bug = traceback.format_exc()
             self.dry = True
@@ -298,7 +296,5 @@ def _bug(problem: Problem, text: str) -> Failed:
 def drive(conn: Connection, setup: Setup) -> None:
     """Run a driver: the entry point of its process."""
     if setup.gpu is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = (
-            ""  # a prediction must not depend on the GPU that happens to be here
-        )
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction depends on no GPU
     _Driver(conn, setup).run()

@@ -11,11 +11,11 @@ from tunedb.dispatch.unseen.features import KERNELS
 from tunedb.dispatch.unseen.shipped import shipped_predictor
 from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.kernel import config_from_json
-from tunedb.record import Choice
-from tunedb.tune.search import Policy
+from tunedb.record import Choice, Tried
+from tunedb.tune.search import Policy, Search
 from tunedb.tune.space import Space
 
-__all__ = ["Start", "start"]
+__all__ = ["Start", "begun", "start"]
 
 # A config costs the predictor 0.1 ms, so that a search begins 60 ms later than without it.
 DRAWN = 400  # random configs that are judged, beside defaults and winners of similar problems
@@ -33,6 +33,19 @@ class Start(NamedTuple):
 
     choices: list[Choice]
     policy: Policy
+
+
+def begun(
+    space: Space,
+    trials: int,
+    hints: Sequence[Choice] = (),
+    kin: Sequence[Choice] = (),
+    past: Sequence[Tried] = (),
+    spare: int = 0,
+) -> Search:
+    """Return a search that tries first what `start` says."""
+    first = start(space, hints, kin, trials)
+    return Search(space, trials, past=past, hints=first.choices, spare=spare, policy=first.policy)
 
 
 def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: int) -> Start:
