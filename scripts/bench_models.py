@@ -92,6 +92,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="measure nothing, write page and plot")
     parser.add_argument("--gpus", default="0", help="all, or indices as in 0,1 (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=540.0, help="end before that (default: %(default)s)")
+    parser.add_argument("--one-process", action="store_true", help="measure all models in one process after the other: half the time, but first calls find what earlier models have loaded")  # fmt: skip
     parser.add_argument("--fake", action="store_true", help="tiny models on the CPU, to try the script")
     parser.add_argument("--work", help=argparse.SUPPRESS)  # indices of keys: what a child is started with
     arguments = parser.parse_args(argv)
@@ -135,12 +136,17 @@ def chosen(models: Sequence[Any], names: Sequence[str] | None) -> list[Any]:
 def measure(
     keys: Sequence[Key], rows: dict[Key, Row], models: Mapping[str, Any], arguments: argparse.Namespace
 ) -> None:
-    """Measure what is open, a process a model, on all GPUs; rows are written as they come."""
+    """Measure what is open, a process a model, on all GPUs; rows are written as they come.
+
+    With --one-process a GPU has one process, which begins anew behind a row that failed.
+    """
     deadline = time.monotonic() + arguments.seconds - MARGIN_S
-    jobs: dict[tuple[str, bool], list[int]] = {}
+    gpus = [0] if arguments.fake else chosen_gpus(arguments.gpus)
+    jobs: dict[tuple[int, bool], list[int]] = {}
     for index, key in enumerate(keys):
         if arguments.again or key not in rows or (arguments.failed and rows[key].failure):
-            jobs.setdefault((key.model, key.swept), []).append(index)
+            number = list(models).index(key.model)
+            jobs.setdefault((number % len(gpus) if arguments.one_process else number, key.swept), []).append(index)  # fmt: skip
     waiting: SimpleQueue[list[int]] = SimpleQueue()
     for job in jobs.values():
         waiting.put(job)
@@ -159,7 +165,6 @@ def measure(
             while time.monotonic() < deadline:
                 dealt([__file__, *sys.argv[1:]], waiting.get_nowait(), [gpu], deadline, take)
 
-    gpus = [0] if arguments.fake else chosen_gpus(arguments.gpus)
     with ThreadPoolExecutor(len(gpus)) as threads:
         list(threads.map(serve, gpus))
 

@@ -1,4 +1,4 @@
-"""The rows of one model, in a process of its own: what a run of scripts/bench_models.py starts for each."""
+"""The rows of one model, or with --one-process of several, in a process of their own: what a run of scripts/bench_models.py starts."""
 
 import argparse
 import datetime as dt
@@ -16,7 +16,7 @@ __all__ = ["own_command", "today", "work"]
 
 
 def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any], arguments: argparse.Namespace) -> int:  # fmt: skip
-    """Measure the rows of one model and answer each: the child's side.
+    """Measure the rows of one model, or of several in their order, and answer each: the child's side.
 
     A failure ends it, since it may leave a GPU or a capture in a bad state: the next child goes on behind it. What takes how long
     goes to stderr: most of a short run is spent before anything is measured.
@@ -31,15 +31,18 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
     spent("imports")
 
     torch.backends.cudnn.benchmark = True
-    model = next(model for model in models if model.name == first.model)
     place = Cpu() if arguments.fake else Gpu()
-    subject = pair = at = None
+    model = subject = pair = at = None
     left = list(chosen_keys)
     while left:
         key, pair_key = left[0], _pair_of(left[0])
         try:
             # Not in inference mode: its tensors' versions are not counted, which would hide a change of a weight.
             with torch.no_grad():
+                if model is None or model.name != key.model:
+                    subject = pair = at = None
+                    released(place)
+                    model = next(one for one in models if one.name == key.model)
                 if subject is None:
                     subject = Subject(model, place)
                     spent(f"{model.name} made")
@@ -52,16 +55,26 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
                 facts = about(model, key, pair.entries, fake=arguments.fake)
         except Exception as error:  # noqa: BLE001 (whatever a model, a compiler or a GPU raises costs one row)
             # Without a model, or without a pair in this dtype and layout, no row of it can be measured.
+            own = [one for one in left if one.model == key.model]
             lost = (
-                left
-                if subject is None
-                else [one for one in left if pair is None and _pair_of(one) == pair_key]
+                own if subject is None else [one for one in own if pair is None and _pair_of(one) == pair_key]
             )
             for one in lost or [key]:
                 answer(keys.index(one), died=said_of(error))
             return LOST
         answer(keys.index(left.pop(0)), row={**facts, **rounded(found)})
     return 0
+
+
+def released(place: Any) -> None:
+    """Let go of the model before: its memory, its plans and its packed weights."""
+    import gc
+
+    import tunedb
+
+    tunedb.clear()
+    gc.collect()
+    place.free()
 
 
 def laps() -> Callable[[str], None]:

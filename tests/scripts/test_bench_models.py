@@ -95,6 +95,18 @@ def test_a_second_run_measures_what_is_missing(run):
     assert len(rows) == 2
 
 
+def test_one_process_measures_all_models(run, script, monkeypatch):
+    """One child has every row, and lets go of each model before the next."""
+    let_go = []
+    monkeypatch.setattr("bench.model_work.released", let_go.append)
+    words = ("--dtype", "float32", "--swept", "no", "--mode", "eager", "--layout", "channels_first")
+    status, _, rows, measured = run(*words, "--one-process")
+    assert (status, len(let_go)) == (0, 2)
+    assert [row.model for row in rows] == ["tiny_audio", "tiny_image"]
+    assert len(measured) == 2
+    assert all("--one-process" in row.command for row in rows)
+
+
 @pytest.fixture
 def broken(scripts, monkeypatch):
     """Let tiny_audio raise in what is given, and return a list of the dtypes in which it was called."""
@@ -128,6 +140,8 @@ def test_a_failure_costs_its_dtype_only(run, broken):
     assert (len(failed), len(rows), len(said["failures"])) == (2, 6, 2)
     assert all(row.kind == "audio" and row.ratio is None for row in failed)
     assert run(*words)[3] == []
+    _, _, rows, _ = run(*words, "--again", "--one-process", "--model", "tiny_audio,tiny_image")
+    assert {(row.model, row.dtype) for row in rows if row.failure} == {("tiny_audio", "bfloat16")}
     assert len(run(*words, "--failed")[3]) == 2
 
 
