@@ -124,8 +124,9 @@ def answers(rows: Sequence[Row], by: str, folds: int) -> Iterator[Said]:
     winners, times, done = best(rows), Times(rows), set[Key]()
     for use, shipped, held in left_out(data, by, folds):
         forests = {name: forest_of(trees, COLUMNS[name]) for name, trees in fitted(data, use).items()}
-        predictor = Predictor(tuple(shipped), forests, facts_of(rows, data))
         kept = {key for key, used in zip(data.keys, use, strict=True) if used}
+        facts = facts_of([row for row in rows if (row.device, row.problem) in kept], data)
+        predictor = Predictor(tuple(shipped), forests, facts)
         with without(shipped, held), mock.patch.object(unswept, "shipped_predictor", return_value=predictor):
             for key, used in zip(data.keys, use, strict=True):
                 if not used and key in searched and key not in done:

@@ -70,6 +70,22 @@ def test_more_is_asked_where_only_finalists_are_known(predictor, change, tier):
     assert answer(ASKED, H100).tier == tier
 
 
+@pytest.mark.parametrize(
+    ("slug", "whole", "tier"),
+    [("h100-pcie", ["h100"], "expected"), ("h100-pcie", [], "aten"), ("4090", ["h100"], "aten"), ("h100-sm89", ["h100"], "aten")],
+)  # fmt: skip
+def test_a_gpu_of_the_same_kind(predictor, slug, whole, tier):
+    """One of the same capability is answered where searches are known whole, and not where finalists are, nor for older code."""
+    predictor.predictor.facts = {"trials": 9000, "whole": whole}
+    assert answer(ASKED, by_slug(slug)).tier == tier
+
+
+def test_a_gpu_of_the_same_kind_must_be_surer(predictor):
+    """The limits are those of a device of which no loser is known."""
+    predictor.guess = predictor.guess._replace(gain=0.79)
+    assert [answer(ASKED, by_slug(slug)).tier for slug in ("h100", "h100-pcie")] == ["expected", "aten"]
+
+
 def test_a_config_that_is_not_valid_here_is_not_run(predictor):
     """What was chosen for a length like this one may not fit it."""
     predictor.guess = predictor.guess._replace(config=predictor.guess.config._replace(num_warps=3))

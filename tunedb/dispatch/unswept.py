@@ -5,7 +5,7 @@ from itertools import islice
 from math import gcd, log2
 
 from tunedb.describe import micros
-from tunedb.device import Device
+from tunedb.device import Device, by_slug
 from tunedb.dispatch.reasons import times
 from tunedb.dispatch.unseen.choose import Guess, choose
 from tunedb.dispatch.unseen.shipped import shipped_predictor
@@ -26,7 +26,7 @@ from tunedb.record import Choice, Record
 from tunedb.store import remembered
 from tunedb.store.read import Database
 
-__all__ = ["default", "like_length", "limits", "unswept"]
+__all__ = ["default", "knows", "like_length", "limits", "unswept"]
 
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
 # An answer is run untimed where it is expected to be 1.52 times as fast as torch, and three in four such answers 1.23 times: with models
@@ -46,7 +46,7 @@ def unswept(
     """Return what the predictor expects to be fastest, or torch; without a predictor of the device what won a neighbour."""
     predictor = shipped_predictor()
     files = [*own, *elsewhere]
-    if predictor is None or device.slug not in predictor.devices or not files:
+    if predictor is None or not knows(predictor, device) or not files:
         return default(problem, device, own)
 
     like = like_length(problem)
@@ -61,6 +61,18 @@ def unswept(
 
     guess = remembered.decided(files[0], (device.slug, like), decide)
     return None if guess is None else _answer(guess, problem, device, predictor)
+
+
+def knows(predictor: Predictor, device: Device) -> bool:
+    """Return whether a predictor may answer for a device: it was fitted to trials there, or to whole searches on a GPU of its kind.
+
+    Whole searches travel: fitted to the H100's alone none of 59 timed answers on the H200 lost. Finalists do not (docs/experiments.md,
+    2026-11-27, third model). Code of another generation is another kind.
+    """
+    if device.slug in predictor.devices:
+        return True
+    whole = [by_slug(slug) for slug in predictor.facts.get("whole", ())]
+    return device.arch is None and any(one.capability == device.capability for one in whole)
 
 
 def limits(predictor: Predictor, device: Device) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from tunedb.dispatch.unseen.choose import judged
 from tunedb.dispatch.unseen.features import KERNELS
 from tunedb.dispatch.unseen.shipped import shipped_predictor
 from tunedb.dispatch.unseen.trees import Predictor
+from tunedb.dispatch.unswept import knows
 from tunedb.kernel import config_from_json
 from tunedb.record import Choice, Tried
 from tunedb.tune.search import Policy, Search
@@ -56,7 +57,7 @@ def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: 
     what it expects of them.
     """
     predictor = shipped_predictor()
-    if predictor is not None and space.device.slug in predictor.devices:
+    if predictor is not None and knows(predictor, space.device):
         try:
             return Start([*hints, *_expected(predictor, space, kin, trials)], LED)
         except (ArithmeticError, LookupError, TypeError, ValueError):
