@@ -49,6 +49,14 @@ class Signature(NamedTuple):
     num_warps: int
     num_stages: int
 
+    @property
+    def code(self) -> tuple[Any, ...]:
+        """What machine code depends on, the kernel's name first: launches that share it differ in grid and run-time integers only."""
+        name = getattr(self.fn, "__name__", None) or repr(self.fn)  # the interpreter's functions have none
+        return (
+            name, tuple(self.types.items()), tuple(self.constexprs.items()), self.aligned, self.num_warps, self.num_stages,
+        )  # fmt: skip
+
 
 class Work(NamedTuple):
     """What the average program of a launch does, as executed: padding, masked taps and re-reads count.

@@ -276,10 +276,7 @@ def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
     from tunedb.compile import compiled
     from tunedb.device import as_arch, current
 
-    key = (
-        signature.fn.__name__, tuple(signature.types.items()), tuple(signature.constexprs.items()),
-        signature.aligned, signature.num_warps, signature.num_stages, index, arch,
-    )  # fmt: skip
+    key = (*signature.code, index, arch)
     handle = _handles.get(key)
     if handle is None:
         if not is_tested() or toolchain(signature.fn) is None:

@@ -1,13 +1,11 @@
 """Answers for calls that are compiled, and plans that count how often they are made and run."""
 
 import pytest
-import torch
 from compiled_answers import Answers
-from isolated_plans import isolate
+from isolated_plans import Planner, isolate
 
 from tunedb.device import by_slug
 from tunedb.dispatch import calls, lookup, operators
-from tunedb.dispatch.plans import Plan
 
 
 @pytest.fixture
@@ -20,25 +18,10 @@ def answers(monkeypatch):
     return found
 
 
-class Planner:
-    """Counts plans and runs; `torchs` are the operations that torch answers."""
-
-    def __init__(self):
-        self.asked, self.ran, self.torchs, self.graphs_only = [], 0, set(), False
-
-    def make_plan(self, op, x, weight, _bias, *sizes):
-        self.asked.append((op, x.dtype, x.stride(), weight.dtype))
-        run = None if op in self.torchs else self.run
-        return Plan(run, 0, "a test's", sizes, graphs_only=self.graphs_only)
-
-    def run(self, *_):
-        self.ran += 1
-        return torch.zeros(1)
-
-
 @pytest.fixture
 def planner(monkeypatch):
-    found = Planner()
+    """Plans that are noted by their tensors."""
+    found = Planner(lambda op, x, weight, _: (op, x.dtype, x.stride(), weight.dtype))
     isolate(monkeypatch, found.make_plan)
     return found
 

@@ -20,7 +20,6 @@ from tunedb.torch_internals import (
     raw_stream,
     tensor_guard,
     tracing_state,
-    versions_are_counted,
 )
 
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ class _Memo(NamedTuple):
     run: "Run | None"  # None: torch
     tf32: bool | None  # of float32 only
     device: int
-    packed_version: (
-        int | None
-    )  # of a weight that is packed for CUDA graphs, outside of which torch answers; else None
+    packed_version: int | None  # of a weight packed for CUDA graphs only: outside of them torch answers
     weight: "weakref.ref[Tensor]"  # takes the memo away when the weight goes
 
 
@@ -227,24 +224,21 @@ def _remember(
     same = tensor_guard(x, weight) if bias is None else tensor_guard(x, weight, bias)
     if same is None:
         return
+    from tunedb.weights.cache import is_kept_at_once
+
     key, latest = id(weight), _latest
     if len(latest) >= LIMIT:
         latest.clear()
     stride, padding, output_padding, groups, dilation = sizes
     latest[key] = _Memo(
         stride, padding, output_padding, groups, dilation, op, bias is None, same, plan.run, allow_tf32() if x.dtype is torch.float32 else None,
-        plan.device_index, weight._version if plan.graphs_only and _is_kept(weight) else None, weakref.ref(weight, lambda _: latest.pop(key, None)),
+        plan.device_index, weight._version if plan.graphs_only and is_kept_at_once(weight) else None, weakref.ref(weight, lambda _: latest.pop(key, None)),
     )  # fmt: skip
 
 
 def _captures(index: int) -> bool:
     """Return whether the current stream of a device is captured; CUDA captures none on the default stream, which is cheap to ask."""
     return raw_stream(index) != 0 and torch.cuda.is_current_stream_capturing()
-
-
-def _is_kept(weight: "Tensor") -> bool:
-    """Return whether a plan packs a weight when first seen, and torch counts its changes (tunedb/weights/cache.py)."""
-    return isinstance(weight, torch.nn.Parameter) and not weight.is_inference() and versions_are_counted()
 
 
 def _integral(size: object) -> bool:

@@ -30,10 +30,8 @@ def in_graphs(run: Run, adapted: "Call", theirs: "Call") -> "Call":
     """Return what runs `adapted` while a CUDA graph is captured, and `theirs` else. `run` is the plan that `adapted` calls."""
     import torch
 
-    capturing, keep = (
-        torch.cuda.is_current_stream_capturing,
-        getattr(getattr(run, "packer", None), "keep", None),
-    )
+    capturing = torch.cuda.is_current_stream_capturing
+    keep = getattr(getattr(run, "packer", None), "keep", None)
     ready = False
 
     def choose(x: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":

@@ -31,7 +31,7 @@ def compile_together(needs: Iterable[tuple[str, Problem, Any]], device: Device) 
             module = load(name)
             for one in (module.signature(problem, config), *passes(module, problem, config)):
                 if one is not None and not is_interpreted(one.fn) and toolchain(one.fn) is not None:
-                    found.setdefault(_code(one), one)
+                    found.setdefault(one.code, one)
     if len(found) < 2:
         return 0
 
@@ -42,11 +42,3 @@ def compile_together(needs: Iterable[tuple[str, Problem, Any]], device: Device) 
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1, len(found))) as threads:
         list(threads.map(compile_one, found.values()))
     return len(found)
-
-
-def _code(signature: Signature) -> tuple[Any, ...]:
-    """Return what tells one kernel's machine code from another's."""
-    return (
-        signature.fn, tuple(signature.types.items()), repr(signature.constexprs), signature.aligned, signature.num_warps,
-        signature.num_stages,
-    )  # fmt: skip

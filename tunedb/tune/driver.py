@@ -27,7 +27,7 @@ from tunedb.tune.messages import (
     Looked,
     Setup,
     Want,
-)  # fmt: skip
+)
 from tunedb.tune.promising import begun
 from tunedb.tune.shortlist import Shortlist
 from tunedb.tune.space import searched
@@ -296,5 +296,5 @@ def _bug(problem: Problem, text: str) -> Failed:
 def drive(conn: Connection, setup: Setup) -> None:
     """Run a driver: the entry point of its process."""
     if setup.gpu is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction depends on no GPU
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a prediction must not depend on the GPU that is here
     _Driver(conn, setup).run()

@@ -1,7 +1,5 @@
 """Which configs a search tries first: what is known of its problem, then what the predictor expects most of."""
 
-import random
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +11,7 @@ from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.dispatch.unswept import knows
 from tunedb.kernel import config_from_json
 from tunedb.record import Choice, Tried
-from tunedb.tune.search import Policy, Search
+from tunedb.tune.search import Policy, Search, rng_of
 from tunedb.tune.space import Space
 
 __all__ = ["Start", "begun", "start"]
@@ -67,7 +65,7 @@ def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: 
 
 def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials: int) -> list[Choice]:
     """Return the most promising configs, then the defaults that are worth a trial."""
-    rng = random.Random(zlib.crc32(repr(space.problem).encode()))
+    rng = rng_of(space)
     gains: dict[Choice, float] = {}
 
     def judge(choices: Iterable[Choice | None]) -> None:
@@ -78,7 +76,7 @@ def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials:
 
     defaults = space.defaults()
     judge([*map(space.admits, kin), *defaults, *(space.draw(rng, set()) for _ in range(DRAWN))])
-    leaders = sorted(gains, key=lambda one: (-gains[one], one))[:LEADERS]
+    leaders = _best_first(gains)[:LEADERS]
     judge([space.step(rng, one, {}) for one in leaders for _ in range(STEPS)])
 
     best = _spread(gains, min(MOST, max(LEAST, trials // SHARE)))
@@ -92,7 +90,7 @@ def _spread(gains: Mapping[Choice, float], count: int) -> list[Choice]:
     Of configs that the predictor cannot tell apart one is taken: the others are neighbours, which the search steps to.
     """
     told: dict[tuple[str, float], Choice] = {}
-    for one in sorted(gains, key=lambda one: (-gains[one], one)):
+    for one in _best_first(gains):
         told.setdefault((one.kernel, gains[one]), one)
     taken: list[Choice] = []
     left: list[Choice] = []
@@ -101,3 +99,7 @@ def _spread(gains: Mapping[Choice, float], count: int) -> list[Choice]:
         (taken if of[one.kernel] < count // 2 else left).append(one)
         of[one.kernel] += 1
     return [*taken, *left][:count]
+
+
+def _best_first(gains: Mapping[Choice, float]) -> list[Choice]:
+    return sorted(gains, key=lambda one: (-gains[one], one))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tunedb.record import Choice, Measurement, Tried
 from tunedb.tune.space import Space, Value, is_ordered
 
-__all__ = ["Policy", "Search"]
+__all__ = ["Policy", "Search", "rng_of"]
 
 # Suggestions of TPE that may be invalid or already tried before a random config is taken; each costs up to 10 ms.
 _PATIENCE = 4
@@ -85,7 +85,7 @@ class Search:
         self._spare = spare
         self._policy = policy
         self.tried: list[Tried] = []
-        self._rng = random.Random(zlib.crc32(repr(space.problem).encode()))
+        self._rng = rng_of(space)
         self._known: dict[
             Choice, Any
         ] = {}  # every choice asked for, with its Optuna trial while it is pending
@@ -256,6 +256,11 @@ class Search:
         if any(values[axis.name] not in axis.choices for axis in axes):
             return None
         return {axis.name: axis.encode(values[axis.name]) for axis in axes}
+
+
+def rng_of(space: Space) -> random.Random:
+    """Return the random numbers of a problem: the same in every run and on every machine."""
+    return random.Random(zlib.crc32(repr(space.problem).encode()))
 
 
 def _axes(name: str, fields: Mapping[str, tuple[Value, ...]]) -> list[_Axis]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Held", "Packer", "clear", "stats"]
+__all__ = ["Held", "Packer", "clear", "is_kept_at_once", "stats"]
 
 
 class Held(NamedTuple):
@@ -108,7 +108,7 @@ class Packer:
 
         Raises ProblemError: where the weight has not the layout's shape.
         """
-        if not self._keeps or weight.is_inference() or _capturing(weight):
+        if not self._counts(weight) or _capturing(weight):
             return
         with _lock:
             if id(weight) in self._entries:
@@ -131,7 +131,7 @@ class Packer:
     def _miss(self, weight: "Tensor") -> "Tensor":
         press = self._shelf.press
         capturing = _capturing(weight)
-        if not self._keeps or weight.is_inference() or capturing:
+        if not self._counts(weight) or capturing:
             # Never kept: a change could not be seen, or the memory belongs to a CUDA graph.
             return press(weight.detach(), capturing=capturing)
         with _lock:
@@ -145,6 +145,10 @@ class Packer:
             packed = _keep(self._shelf, weight, None if entry is None else entry.packed)
             _renew(weight)
             return packed
+
+    def _counts(self, weight: "Tensor") -> bool:
+        """Return whether torch counts the changes of a weight, so that a packed copy can be told from a stale one."""
+        return self._keeps and not weight.is_inference()
 
     def _stays(self, weight: "Tensor") -> bool:
         """Return whether a weight will be seen again: it is a parameter, or was seen before."""
@@ -219,6 +223,13 @@ class _FunctionPress:
 
     def clear(self) -> None:
         pass
+
+
+def is_kept_at_once(weight: "Tensor") -> bool:
+    """Return whether packers keep a weight when first seen: a parameter whose changes torch counts."""
+    import torch
+
+    return isinstance(weight, torch.nn.Parameter) and not weight.is_inference() and versions_are_counted()
 
 
 def stats() -> dict[str, Held]:
