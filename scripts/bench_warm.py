@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.sources import looked_up, precompile
+from bench.sources import call_of, looked_up, precompile
 
 ROUNDS = 15
 WAYS = ("cold", "input", "hot")
@@ -72,24 +72,17 @@ def main() -> int:
 
 def layer_us(problem: Any, answer: Any, device: Any) -> dict[str, tuple[float, float]]:
     """Return torch's and tunedb's microseconds a call, each way."""
-    from tunedb.kernel import config_from_json, load
-    from tunedb.launch import launcher
     from tunedb.measure.baseline import Yardstick
     from tunedb.measure.timing import GpuClock
 
     clock = GpuClock(0, device)
     yardstick = Yardstick(problem, clock)
-    module, out = load(answer.kernel), yardstick.output()
-    run = module.plan(problem, config_from_json(module, answer.config), launcher)
-
-    def ours() -> Any:
-        return run(*yardstick.tensors, out=out)
 
     def touch() -> None:
         for x in {yardstick.tensors.x, yardstick.torch_tensors.x}:
             x.mul_(1)
 
-    calls = (yardstick.torch_call, ours)
+    calls = (yardstick.torch_call, call_of(yardstick, answer.kernel, answer.config))
     with yardstick.settings():
         return {way: _in_turn(calls, way, clock, touch) for way in WAYS}
 

@@ -17,7 +17,8 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from bench.sources import call_of
 
 from tunedb.describe import describe, table
 from tunedb.record import Choice, Measurement, Record, Tried, tied
@@ -83,7 +84,10 @@ def in_turn(record: Record, other: Record) -> tuple[str, float]:
 
     clock = GpuClock(0, current(0))
     yardstick = Yardstick(record.problem, clock)
-    calls = [call_of(one, yardstick) for one in (record, other)]
+    calls = [
+        yardstick.torch_call if one.kernel == ATEN.kernel else call_of(yardstick, one.kernel, one.config)
+        for one in (record, other)
+    ]
     with yardstick.settings():
         runs = [spread(times) for times in clock.times_us(calls, ROUNDS)]
     tries = [
@@ -91,18 +95,6 @@ def in_turn(record: Record, other: Record) -> tuple[str, float]:
         for one, run in zip((record, other), runs, strict=True)
     ]
     return "tie" if len(tied(tries)) == len(tries) else "apart", runs[1][0] / runs[0][0] - 1
-
-
-def call_of(record: Record, yardstick: Any) -> Any:
-    """Return the call of a record's config, or torch's own."""
-    from tunedb.kernel import config_from_json, load
-    from tunedb.launch import launcher
-
-    if record.kernel == ATEN.kernel:
-        return yardstick.torch_call
-    module, out = load(record.kernel), yardstick.output()
-    run = module.plan(record.problem, config_from_json(module, record.config), launcher)
-    return lambda: run(*yardstick.tensors, out=out)
 
 
 def final_times(database: Database, record: Record) -> dict[Choice, float]:

@@ -10,16 +10,15 @@ begins as one of many does: with hints and defaults. --json also writes the figu
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trials.histories import opened_copy
+
 from tunedb.describe import describe, table
 from tunedb.problem import Problem, checked
-from tunedb.tune.journal import History
 
 FIRST = (1, 2, 4, 8, 12, 16, 20, 30, 40)
 SHARES = (0.95, 0.98)
@@ -50,10 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def curves(path: Path, least: int) -> Iterator[tuple[Problem, list[float]]]:
     """Yield each search's best time after every trial, the answer's own: torch's where nothing is faster."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name  # opening a journal cuts off a broken last line
-        shutil.copyfile(path, copy)
-        for _, facts, past in History(str(copy)).every():
+    with opened_copy(path) as history:
+        for _, facts, past in history.every():
             torch_us = ((facts.get("result") or {}).get("record") or {}).get("aten_us")
             tries = past.tried()
             if torch_us is None or len(tries) < least:

@@ -11,13 +11,12 @@ because opening one cuts off a broken last line. The last line of stdout is one 
 
 import argparse
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trials.histories import opened_copy
 from trials.table import DOUBTFUL, Row, read, write
 
 from tunedb import kernel as kernels
@@ -119,10 +118,7 @@ def of_database(path: Path, device: Device, models: Mapping[tuple[Any, ...], set
 
 def of_history(path: Path, device: Device, models: Mapping[tuple[Any, ...], set[str]]) -> Iterator[Row]:
     """Yield every trial of a history, and torch's time where it was only looked at."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        history = History(str(copy))
+    with opened_copy(path) as history:
         busy = busy_hours(history)
         for name, facts, past in history.every():
             if (facts.get("device"), facts.get("provenance")) != (device.slug, "measured"):

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from bench.model_rows import DTYPES, LAYOUTS
 from bench.model_tuning import answered_by
+from bench.model_work import promised_us
 from bench_models import chosen
 
 from tunedb.describe import table
@@ -87,13 +88,6 @@ def spent(call: Any, *, gpu: bool) -> dict[str, Spent]:
 def short(name: str) -> str:
     """Return a kernel's name without the arguments of its templates, of which a C++ name has hundreds of letters."""
     return re.sub(r"<.*|\(.*", "", name.removeprefix("void "))[:NAME]
-
-
-def promised_us(entries: Sequence[Any], *, fake: bool) -> float:
-    from tunedb.device import by_slug, current
-    from tunedb.model.report import report
-
-    return float(report(list(entries), by_slug("h200") if fake else current(0)).totals.saved_us)
 
 
 def compared(torchs: Mapping[str, Spent], tunedbs: Mapping[str, Spent], promised: float) -> dict[str, Any]:

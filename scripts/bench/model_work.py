@@ -12,7 +12,7 @@ from bench.items import command
 from bench.model_rows import Key
 from bench.model_tuning import answered_by
 
-__all__ = ["own_command", "today", "work"]
+__all__ = ["own_command", "promised_us", "today", "work"]
 
 
 def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any], arguments: argparse.Namespace) -> int:  # fmt: skip
@@ -105,18 +105,23 @@ def _pair_of(key: Key) -> tuple[str, str]:
     return key.dtype, key.layout
 
 
+def promised_us(entries: Iterable[Any], *, fake: bool) -> float:
+    """Return what `tunedb report` expects a model to save."""
+    from tunedb.device import by_slug, current
+    from tunedb.model.report import report
+
+    return float(report(list(entries), by_slug("h200") if fake else current(0)).totals.saved_us)
+
+
 def about(model: Any, key: Key, entries: Iterable[Any], *, fake: bool) -> dict[str, Any]:
     """Return the fields of a row that need no measurement."""
     from importlib.metadata import version
 
     import torch
 
-    from tunedb.device import by_slug, current
     from tunedb.measure.versions import environment
-    from tunedb.model.report import report as promised
 
-    device = by_slug("h200") if fake else current(0)
-    expected = promised(list(entries), device).totals.saved_us
+    expected = promised_us(entries, fake=fake)
     return {
         **key._asdict(), "kind": model.kind, "decoder": model.decoder, "expected_saved_ms": expected / 1e3,
         "device": "CPU" if fake else torch.cuda.get_device_name(),

@@ -3,11 +3,11 @@
 import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Stored", "looked_up", "precompile", "stored"]
+__all__ = ["Stored", "call_of", "looked_up", "precompile", "stored"]
 
 
 class Stored(NamedTuple):
@@ -78,3 +78,13 @@ def precompile(tasks: Iterable[tuple[Any, ...]], deadline: float) -> None:
             pool.next()
     finally:
         pool.close()
+
+
+def call_of(yardstick: Any, kernel: str, config: str) -> Callable[[], Any]:
+    """Return a kernel's call on a yardstick's tensors; its plan is made here."""
+    from tunedb.kernel import config_from_json, load
+    from tunedb.launch import launcher
+
+    module, out = load(kernel), yardstick.output()
+    run = module.plan(yardstick.problem, config_from_json(module, config), launcher)
+    return lambda: run(*yardstick.tensors, out=out)
