@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import gc
+import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,13 @@ from torch import nn
 
 from bench.model_modes import Cpu, Gpu, prepared
 from bench.real_models import Model
+from bench.rounded import RoundedToTf32
 from bench.turns import turns
+from tunedb.dispatch.normalise import allow_tf32
 
 __all__ = ["Subject", "errors_of", "leaves"]
 
-FACTOR, TINY = 1.1, 1e-6  # of torch's error; what a relative error may be more than that
+FACTOR, TINY = 1.1, 1e-6  # of the error that is permitted; what a relative error may be more than that
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -38,6 +41,17 @@ class Subject:
         """What the model computes in float32, without TF32."""
         with _precise():
             return [leaf.clone() for leaf in leaves(self.model(*self.inputs))]
+
+    @cached_property
+    def tf32_error(self) -> float:
+        """How far off the model is if the factors of its convolutions, and nothing else, are rounded to TF32."""
+        reference = self.reference
+        with _precise(), RoundedToTf32():
+            return errors_of(self.model(*self.inputs), reference) or 0.0
+
+    def permitted_error(self, dtype: str) -> float:
+        """What the declared precision permits beside torch's own error: cuDNN may be exact where TF32 is allowed."""
+        return self.tf32_error if dtype == "float32" and allow_tf32() else 0.0
 
     def pair(self, dtype: str, layout: str) -> "Pair":
         self.reference  # noqa: B018 (it wakes CUDA and cuDNN, which is not what a first call is asked about)
@@ -65,6 +79,9 @@ class Pair:
         self._torchs, self._inputs = subject.copied(dtype, layout)
         torchs_mb = self._place.allocated() - before
         torch_s = self._seconds(self._torchs)
+        # A compiler that keeps sums in registers rounds less often than the dtype permits.
+        in_eager = errors_of(self._torchs(*self._inputs), subject.reference) or 0.0
+        self._permitted = max(in_eager, subject.permitted_error(dtype))
         with tunedb.capture() as layers:
             self._torchs(*self._inputs)
         self.entries = list(layers.entries)
@@ -116,23 +133,31 @@ class Pair:
         peak = {name: self._held_mb[name] + one.peak_mb for name, one in sides.items()}
         return {
             "torch_ms": again[0], "torch_ms_spread": again[1:], "tunedb_ms": times[0], "tunedb_ms_spread": times[1:],
-            "noise": spread(first)[0] / spread(second)[0],
+            "noise": paired(first, second), "paired": paired([(one + two) / 2 for one, two in zip(first, second, strict=True)], ours),
             "layers": sum(max(1, len(entry.modules)) for entry in self.entries),
             "layers_tunedb": len(self._used.switched),
             "first_call_s": first_s["tunedbs"], "torch_first_call_s": first_s["torchs"],
             "peak_mb": peak["tunedbs"], "torch_peak_mb": peak["torchs"], "error": error, "torch_error": torch_error,
             "notes": sorted({str(one.message) for one in said if issubclass(one.category, _warning())}),
-            "failure": wrong(error, torch_error),
+            "failure": wrong(error, torch_error, self._permitted),
         }  # fmt: skip
 
 
-def wrong(error: float | None, torch_error: float | None) -> str:
-    """Return what is wrong with a result; where torch's own is not finite, tunedb's need not be."""
+def paired(times: Sequence[float], others: Sequence[float]) -> float:
+    """Return the median over the turns of one side's time over the other's: a host that is busy for a while is so for both."""
+    return statistics.median(one / other for one, other in zip(times, others, strict=True))
+
+
+def wrong(error: float | None, torch_error: float | None, permitted: float = 0.0) -> str:
+    """Return what is wrong with a result; where torch's own is not finite, tunedb's need not be.
+
+    `permitted` is the error that the declared precision permits, whatever torch's is in this mode.
+    """
     if torch_error is None:
         return ""
     if error is None:
         return "tunedb's output is not finite, but torch's is"
-    limit = FACTOR * torch_error + TINY
+    limit = FACTOR * max(torch_error, permitted) + TINY
     return "" if error <= limit else f"the error must be at most {limit:.3g}, but is {error:.3g}"
 
 

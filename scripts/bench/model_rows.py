@@ -28,6 +28,7 @@ class Row(NamedTuple):
 
     Times are milliseconds a forward pass (median; `_spread`: 20th and 80th percentile), memory is in MB (1e6 bytes),
     errors are relative to float32 without TF32. `noise` is torch's time over torch's, from two series in the same turns.
+    `paired` is the median over the turns of torch's time over tunedb's: of a busy host it sees less than the two medians do.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     versions: dict[str, str]
     date: str
     command: str
+    paired: float | None = None
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "Row":
@@ -71,8 +73,8 @@ class Row(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """Torch's time over tunedb's."""
-        return self.torch_ms / self.tunedb_ms if self.torch_ms and self.tunedb_ms else None
+        """Torch's time over tunedb's: turn by turn, where that is known."""
+        return self.paired or (self.torch_ms / self.tunedb_ms if self.torch_ms and self.tunedb_ms else None)
 
     @property
     def achieved(self) -> float | None:
