@@ -51,7 +51,8 @@ COLUMNS = (
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write a table, each trial once. Returns its number of rows.
 
-    Of two rows for one config the more trustworthy run's stands, a doubtful time last of all; of two alike the later.
+    Of two rows for one config the more trustworthy run's stands, a doubtful time last of all; of two alike the later. A problem has
+    the models of all its rows: who adds to a table need not have all suites at hand.
     """
     rows = list(rows)
     kept: dict[tuple[str, Problem, str, str, str], Row] = {}
@@ -60,6 +61,9 @@ def write(path: Path, rows: Iterable[Row]) -> int:
         known = kept.get(trial)
         if known is None or _trust(row) >= _trust(known):
             kept[trial] = row
+    models: dict[Problem, set[str]] = {}
+    for row in rows:
+        models.setdefault(row.problem, set()).update(row.models)
     torch: dict[tuple[str, Problem], float] = {}
     searched = {(row.device, row.problem) for row in kept.values() if row.run != "look"}
     for row in rows:
@@ -77,7 +81,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
             row = row._replace(time_us=aten_us)
         times = ("" if time is None else f"{time:.5g}" for time in (row.time_us, row.aten_us))
         writer.writerow(
-            (row.device, *row.problem, row.kernel, row.config, row.kernel_hash, row.status, *times, row.run, " | ".join(row.models), row.source)
+            (row.device, *row.problem, row.kernel, row.config, row.kernel_hash, row.status, *times, row.run, " | ".join(sorted(models[row.problem])), row.source)
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a time of its own the same rows give the same bytes.

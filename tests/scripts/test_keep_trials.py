@@ -49,6 +49,13 @@ def test_the_most_trustworthy_run_of_a_config_is_kept(keep, tmp_path):
     assert aten.time_us == 30.0
 
 
+def test_a_problem_keeps_the_models_of_all_its_rows(keep, tmp_path):
+    """Who adds trials without a model's suite at hand takes its name from none of the rows."""
+    given = [row(keep), row(keep, models=(), time_us=19.0), row(keep, config='{"A":1}', models=("zoo",))]
+    keep.write(tmp_path / "t.csv.gz", given)
+    assert {one.models for one in keep.read(tmp_path / "t.csv.gz")} == {("U-Net", "zoo")}
+
+
 def test_another_version_is_refused(keep, tmp_path):
     """A file that is no such table says how to make one."""
     path = tmp_path / "t.csv.gz"
