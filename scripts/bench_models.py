@@ -87,6 +87,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
         help="sweep all suites at once: time goes to the layers that gain most",
     )
     parser.add_argument("--without", help="`--swept no` leaves the shipped file of this device out, as in h100: it holds these layers")  # fmt: skip
+    parser.add_argument("--unseen", type=Path, metavar="FOLDER", help="`--swept no` answers each model as if it had never been swept on any device, by the predictors of this folder, which scripts/fit_predictor.py --leave-out NAME --out FOLDER/NAME.json.gz writes")  # fmt: skip
     parser.add_argument("--again", action="store_true", help="measure what --json has too")
     parser.add_argument("--failed", action="store_true", help="measure what failed again")
     parser.add_argument("--report", action="store_true", help="measure nothing, write page and plot")

@@ -1,10 +1,12 @@
 """Fit what tunedb expects of configs on problems that nobody has swept, and write it as plain arrays.
 
     python scripts/fit_predictor.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz --out out/predictor.json.gz
+    python scripts/fit_predictor.py benchmarks/trials/*.csv.gz --leave-out hifigan --out out/unseen/hifigan.json.gz
 
 Four forests: torch's time, a config's time, torch's time over the config's (`gain`), and what a quarter of the problems fall
 short of (`sure`), each as log2, the first two over the hardware floor. Needs LightGBM and numpy, in an environment of their own;
-what is written is read by tunedb/dispatch/unseen/trees.py with the standard library. The last line of stdout is one JSON object.
+what is written is read by tunedb/dispatch/unseen/trees.py with the standard library. --leave-out fits without the layers of a model,
+to see on a GPU what tunedb answers of a model that nobody has swept (scripts/bench_models.py --unseen). The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from predictor.fitting import Data, facts_of, fitted, write
+from trials.models import groups
 from trials.table import read
 
 from tunedb.dispatch.unseen.choose import COLUMNS
@@ -26,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("tables", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--leave-out", action="append", default=[], metavar="MODEL", help="and what is the same network; may be repeated")  # fmt: skip
     given = parser.parse_args(argv)
-    rows = [row for path in given.tables for row in read(path)]
+    left_out = groups(given.leave_out)
+    rows = [row for path in given.tables for row in read(path) if not groups(row.models) & left_out]
     data = Data(rows)
     devices = sorted({row.device for row in rows})
     facts = facts_of(rows, data)

@@ -141,13 +141,16 @@ def page(rows: Sequence[Row], drawing: str | None) -> str:
 
 _EXPLAINED = f"""Wall time a forward pass, host waiting to host waiting, medians of turns with 20th and 80th percentile. Torch
 (`cudnn.benchmark=True`, TF32 allowed) and tunedb (`tunedb.use` on a copy of the model) take turns in one process, torch twice
-in each turn; *noise* is the one of torch's series over the other. *graph* is captured by torch's usual recipe (warmed up on a
+in each turn, each behind a call of its own that is not timed; *noise* is the one of torch's series over the other, and both ratios
+are medians over the turns. *graph* is captured by torch's usual recipe (warmed up on a
 side stream, `torch.cuda.graph`), *compiled* is `torch.compile`, *compiled_graph* its `reduce-overhead`; compiled is compared
-with compiled, and so on. *Unswept* is the shipped database alone, without the device's own file where that holds these models
-(`--without` in the commands), *swept* has the model's own sweep in front. First calls are
+with compiled, and so on. *Unswept* is the shipped database alone, as if nobody had swept the model on any device: without the
+records of its network, and with a predictor that was fitted without them (`--unseen` in the commands); *swept* has the model's own
+sweep in front. First calls are
 seconds from a model on the GPU to its first result, in eager mode, with the making of the graph or the compilation added; what
 torch and Triton keep on disk is as the machine had it. Peaks are the model's own memory with a call's or a capture's on top.
-Errors are relative to float32 without TF32; tunedb's may be 1.1 times torch's. Slower than torch: below {LEAST}, or below
+Errors are relative to float32 without TF32; tunedb's may be 1.1 times torch's in the same or in eager mode or, in
+float32, what rounding the factors of every convolution to TF32 gives. Slower than torch: below {LEAST}, or below
 {LEAST_IN_NOISE} where torch differs from itself by 2 %. Weights are random."""
 
 _LAYOUTS_EXPLAINED = (

@@ -1,6 +1,7 @@
 """The rows of one model, or with --one-process of several, in a process of their own: what a run of scripts/bench_models.py starts."""
 
 import argparse
+import contextlib
 import datetime as dt
 import sys
 import time
@@ -34,6 +35,7 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
     place = Cpu() if arguments.fake else Gpu()
     model = subject = pair = at = None
     left = list(chosen_keys)
+    tiers = contextlib.ExitStack()
     while left:
         key, pair_key = left[0], _pair_of(left[0])
         try:
@@ -42,7 +44,12 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
                 if model is None or model.name != key.model:
                     subject = pair = at = None
                     released(place)
+                    tiers.close()
                     model = next(one for one in models if one.name == key.model)
+                    if arguments.unseen and not key.swept:
+                        from bench.unseen import unseen
+
+                        tiers.enter_context(unseen(key.model, arguments.unseen))
                 if subject is None:
                     subject = Subject(model, place)
                     spent(f"{model.name} made")
@@ -61,8 +68,10 @@ def work(chosen_keys: Sequence[Key], keys: Sequence[Key], models: Sequence[Any],
             )
             for one in lost or [key]:
                 answer(keys.index(one), died=said_of(error))
+            tiers.close()
             return LOST
         answer(keys.index(left.pop(0)), row={**facts, **rounded(found)})
+    tiers.close()
     return 0
 
 

@@ -1,5 +1,6 @@
 """The benchmark of real models, its whole way on a CPU with tiny ones: rows, failures, resuming, tuning."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -166,6 +167,24 @@ def test_a_model_that_cannot_be_made_fails_in_every_row(run, monkeypatch, script
     _, _, rows, _ = run("--swept", "no", "--dtype", "float32")
     assert {row.failure for row in rows} == {"ModuleNotFoundError: No module named 'x'"}
     assert len(rows) == 4
+
+
+def test_unswept_rows_may_be_of_models_that_nobody_has_swept(run, scripts, monkeypatch, tmp_path):
+    """--unseen: while a model is measured its layers are unknown, one model at a time; swept rows know theirs."""
+    seen, module = [], scripts("bench.unseen")
+
+    @contextlib.contextmanager
+    def unseen(model, folder):
+        seen.append((model, folder))
+        yield
+        seen.append("known")
+
+    monkeypatch.setattr(module, "unseen", unseen)
+    words = ("--unseen", str(tmp_path), "--dtype", "float32", "--mode", "eager", "--one-process")
+    assert run("--swept", "no", *words)[0] == 0
+    assert seen == [("tiny_image", tmp_path), "known", ("tiny_audio", tmp_path), "known"]
+    assert run("--swept", "yes", *words)[0] == 0
+    assert len(seen) == 4
 
 
 def test_its_processes_work_together(tmp_path):
