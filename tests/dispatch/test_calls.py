@@ -65,6 +65,33 @@ def test_a_weight_whose_data_was_replaced_is_looked_up(planner, searched, change
     assert len(searched) == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, w: (x[:1], w),
+        lambda x, w: (x.to(memory_format=torch.channels_last), w),
+        lambda x, w: (x.to("meta"), w),
+        lambda x, w: (x.half(), _replaced(w, w.half())),
+        lambda x, w: (x, _replaced(w, w.to(memory_format=torch.channels_last))),
+        lambda x, w: (x, _replaced(w, w[:2].clone())),
+    ],
+)
+def test_torchs_answer_is_looked_up_again_for_other_tensors(planner, searched, change):
+    """Of a call that torch answers less is compared; another input, or other data of the weight, may have a better answer."""
+    planner.torchs.add("conv2d")
+    weight = torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)
+    tunedb.conv2d(X, weight)
+    tunedb.conv2d(X, weight.mul_(2))
+    assert len(searched) == 1
+    tunedb.conv2d(*change(X, weight))
+    assert len(searched) == 2
+
+
+def _replaced(weight, data):
+    weight.data = data
+    return weight
+
+
 def test_values_are_not_looked_up(planner, searched):
     """A bias, an input and new data of a weight that are like those of the last call have the same plan."""
     weight = torch.nn.Parameter(WEIGHT.clone(), requires_grad=False)

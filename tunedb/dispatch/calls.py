@@ -7,7 +7,8 @@ call is recognised by its weight: `find` compares what may have changed since, a
 import contextlib
 import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -54,7 +55,9 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)
 _device_index = current_device
 
 
-class _Memo(NamedTuple):
+# Not a named tuple: a call reads a dozen fields, and Python reads slots faster.
+@dataclass(slots=True, eq=False)
+class _Memo:
     """What answered a weight last time, and what must be as it was then."""
 
     stride: Any
@@ -64,11 +67,12 @@ class _Memo(NamedTuple):
     dilation: Any
     op: str
     without_bias: bool
-    same: "Callable[..., bool]"  # of the tensors
-    run: "Run | None"  # None: torch
+    torchs: "Callable[..., bool] | None"  # of x and weight: where it holds torch answers, outside of graphs if there is a `run`
+    same: "Callable[..., bool] | None"  # of all tensors: where it holds `run` may answer
+    run: "Run | None"
     tf32: bool | None  # of float32 only
     device: int
-    packed_version: int | None  # of a weight packed for CUDA graphs only: outside of them torch answers
+    packed_version: int | None  # of a weight packed for CUDA graphs only
     weight: "weakref.ref[Tensor]"  # takes the memo away when the weight goes
 
 
@@ -95,15 +99,22 @@ def find(
         and memo.dilation is dilation
         and memo.op is op
         and memo.without_bias is (bias is None)
-        and (memo.same(x, weight) if bias is None else memo.same(x, weight, bias))
     ):
-        run = memo.run
-        if run is None:
+        run, torchs, same = memo.run, memo.torchs, memo.same
+        # Torch's answer is right whatever is the case, so that the bias, the precision and the rest below need not be asked.
+        if (
+            torchs is not None
+            and torchs(x, weight)
+            and (run is None or (memo.packed_version == weight._version and not _captures(memo.device)))
+        ):
             return None
-        graphs_only = memo.packed_version is not None and not _captures(memo.device)
-        if graphs_only and memo.packed_version == weight._version:
-            return None
-        if not graphs_only and (memo.tf32 is None or memo.tf32 is allow_tf32()):
+        if (
+            run is not None
+            and same is not None
+            and (same(x, weight) if bias is None else same(x, weight, bias))
+            and (torchs is None or _captures(memo.device))
+            and (memo.tf32 is None or memo.tf32 is allow_tf32())
+        ):
             # What the guard of the tensors does not see; then alignment.
             if (
                 functorch_layer() is not None
@@ -221,18 +232,22 @@ def _remember(
     op: str, x: "Tensor", weight: "Tensor", bias: "Tensor | None", sizes: tuple[Any, ...], plan: "Plan"
 ) -> None:
     """Note what answered a weight; forgotten with the weight."""
-    same = tensor_guard(x, weight) if bias is None else tensor_guard(x, weight, bias)
-    if same is None:
-        return
-    from tunedb.weights.cache import is_kept_at_once
+    run, version = plan.run, None
+    if plan.graphs_only:
+        from tunedb.weights.cache import is_kept_at_once
 
+        version = weight._version if is_kept_at_once(weight) else None
+    torchs = tensor_guard(x, weight) if run is None or version is not None else None
+    same = None if run is None else tensor_guard(x, weight) if bias is None else tensor_guard(x, weight, bias)
+    if torchs is None and same is None:
+        return
     key, latest = id(weight), _latest
     if len(latest) >= LIMIT:
         latest.clear()
     stride, padding, output_padding, groups, dilation = sizes
     latest[key] = _Memo(
-        stride, padding, output_padding, groups, dilation, op, bias is None, same, plan.run, allow_tf32() if x.dtype is torch.float32 else None,
-        plan.device_index, weight._version if plan.graphs_only and is_kept_at_once(weight) else None, weakref.ref(weight, lambda _: latest.pop(key, None)),
+        stride, padding, output_padding, groups, dilation, op, bias is None, torchs, same, run, allow_tf32() if x.dtype is torch.float32 else None,
+        plan.device_index, version, weakref.ref(weight, lambda _: latest.pop(key, None)),
     )  # fmt: skip
 
 
