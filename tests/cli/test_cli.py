@@ -53,9 +53,19 @@ def test_every_command_has_help(run):
         result = run(*name, "--help")
         assert result.exit_code == 0
         assert len(result.output.splitlines()[2]) > 10
-    assert {"sweep", "ls", "show", "explain", "report", "merge", "prune", "tune", "doctor", "confirm"} == set(
-        main.commands
-    )
+    assert {
+        "sweep",
+        "ls",
+        "show",
+        "explain",
+        "report",
+        "merge",
+        "prune",
+        "tune",
+        "doctor",
+        "confirm",
+        "profile",
+    } == set(main.commands)
 
 
 def test_sweep_calls_the_library(run, swept, tmp_path):

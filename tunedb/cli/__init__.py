@@ -11,6 +11,7 @@ from tunedb.cli.explain_command import explain
 from tunedb.cli.ls_command import ls
 from tunedb.cli.merge_command import merge, prune
 from tunedb.cli.options import Commands
+from tunedb.cli.profile_command import profile
 from tunedb.cli.report_command import report
 from tunedb.cli.show_command import show
 from tunedb.cli.sweep_command import sweep
@@ -27,7 +28,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
 
 
-for command in (confirm, doctor, explain, ls, merge, prune, report, show, sweep, tune):
+for command in (confirm, doctor, explain, ls, merge, profile, prune, report, show, sweep, tune):
     main.add_command(command)
 
 

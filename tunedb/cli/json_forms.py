@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from tunedb.dispatch.explanation import Explanation
     from tunedb.record import Record
     from tunedb.store.listing import Count, Shown
+    from tunedb.store.profile import Profile
     from tunedb.tune.confirmed import Confirmed, Outcome
     from tunedb.tune.settings import Settings
     from tunedb.tune.summary import Summary
 
-__all__ = ["of_confirmed", "of_count", "of_explanation", "of_shown", "of_summary"]
+__all__ = ["of_confirmed", "of_count", "of_explanation", "of_profile", "of_shown", "of_summary"]
 
 
 def of_count(count: "Count") -> dict[str, Any]:
@@ -38,7 +39,24 @@ def of_shown(shown: "Shown") -> dict[str, Any]:
         **of_record(shown.record),
         "stale": is_stale(shown.record.kernel, shown.record.kernel_hash),
         "distribution": shown.distribution or None,
+        **_of_counters(shown.profile, shown.sm_count),
         "candidates": candidates,
+    }
+
+
+def of_profile(label: str, record: "Record", profile: "Profile | None", sm_count: int) -> dict[str, Any]:
+    return {"label": label, **as_data(record.problem), **_of_counters(profile, sm_count), "kernel": record.kernel, "config": record.config}  # fmt: skip
+
+
+def _of_counters(profile: "Profile | None", sm_count: int) -> dict[str, Any]:
+    """What ncu counted, each launch of a call; `limit` is said of the longest."""
+    from tunedb.store.profile import limit
+
+    if profile is None:
+        return {"limit": None, "launches": None}
+    return {
+        "limit": limit(profile.longest, sm_count),
+        "launches": [one._asdict() for one in profile.launches],
     }
 
 
@@ -58,6 +76,7 @@ def of_explanation(label: str, found: "Explanation") -> dict[str, Any]:
         "aten_us": found.aten_us,
         "floor_us": found.floor_us,
         "ties": [one._asdict() for one in found.ties],
+        **_of_counters(found.profile, found.device.sm_count),
         "record": None if answer.record is None else of_record(answer.record),
     }
 

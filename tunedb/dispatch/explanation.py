@@ -13,6 +13,7 @@ from tunedb.errors import DeviceError, ProblemError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Choice, Record, Tried, tied
 from tunedb.store.files import opened, read_or_default
+from tunedb.store.profile import Profile, limit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ class Explanation(NamedTuple):
     aten_us: float | None  # of the same run as the record's time, and of its problem
     floor_us: float
     ties: tuple[Choice, ...] = ()  # others that cannot be told from the answer, where its own record answers
+    profile: Profile | None = None  # what ncu counted of the answer, where its own record answers
 
     def __str__(self) -> str:
         found, record = self.answer, self.answer.record
@@ -57,6 +59,8 @@ class Explanation(NamedTuple):
                 4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
             )
         lines += [("tied", f"{one.kernel} {one.config}") for one in self.ties]
+        if self.profile is not None:
+            lines.append(("limit", limit(self.profile.longest, self.device.sm_count)))
         if record is not None and found.tier not in UNTIMED:
             if record.aten_us is not None:
                 lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
@@ -89,7 +93,17 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
         else f"{record.provenance} in {record.problem.dtype}"
     )
     if found.tier == "exact":
-        return Explanation(problem, device, found, record.time_us, how, record.aten_us, floor, _ties(record))
+        return Explanation(
+            problem,
+            device,
+            found,
+            record.time_us,
+            how,
+            record.aten_us,
+            floor,
+            _ties(record),
+            _profile(record),
+        )
     share = problem.positions / record.problem.positions
     how = f"{how} {micros(record.time_us)} on {record.device} scaled by {share:.3g} times the work, no less than the floor"
     return Explanation(problem, device, found, max(floor, share * record.time_us), how, None, floor)
@@ -105,6 +119,15 @@ def _ties(record: Record) -> tuple[Choice, ...]:
         if own in among:
             return tuple(one for one in among if one != own)
     return ()
+
+
+def _profile(record: Record) -> Profile | None:
+    """Return what ncu counted of a record's winner, from the first file that has it."""
+    for file in opened(record.device):
+        found = read_or_default(file, partial(file.profile, record), None)
+        if found is not None:
+            return found
+    return None
 
 
 def explain(

@@ -9,6 +9,7 @@ from tunedb.device import Device
 from tunedb.dispatch.explanation import UNTIMED, Explanation, explain_problem
 from tunedb.model.report_estimate import Typical, Typicals
 from tunedb.problem import Problem, rank
+from tunedb.store.profile import limit
 from tunedb.suite import Entry
 
 __all__ = ["RESTS_ON", "SCHEMA", "STATES", "Report", "Row", "Totals", "report", "variant"]
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     estimated_torch_pass_us: float | None
     estimated_saved_pass_us: float | None
     estimate_from: str  # what the estimates rest on, in words; "" where there are none
+    limit: str = ""  # what limits the answer by the GPU's counters, where `tunedb profile` has counted
 
     @property
     def torch_pass_us(self) -> float | None:
@@ -185,6 +187,7 @@ def _row(entry: Entry, found: Explanation, typicals: Typicals) -> Row:
         record.device if record else "", found.answer.reason, found.floor_us, torch_us, tunedb_us,
         None if torch_us is None or tunedb_us is None else entry.calls * (torch_us - tunedb_us),
         torch_pass, saved_pass, typical.source if typical else "",
+        limit(found.profile.longest, found.device.sm_count) if found.profile else "",
     )  # fmt: skip
 
 

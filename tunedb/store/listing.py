@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunedb.describe import counted, describe, micros, table, versions
-from tunedb.errors import SuiteError, quoted
+from tunedb.device import by_slug
+from tunedb.errors import DeviceError, SuiteError, quoted
 from tunedb.kernel import is_stale
 from tunedb.problem import Problem
 from tunedb.record import Record, Tried, tied
 from tunedb.store.files import databases
+from tunedb.store.profile import Profile, limit
 from tunedb.store.read import Database
 from tunedb.suite import Entry, load_suite, shipped_suites
 
@@ -37,6 +39,14 @@ class Shown(NamedTuple):
     record: Record
     top: list[Tried]
     distribution: str  # that the kernel comes from, "tunedb 0.1.0"; empty where it is not known
+    profile: Profile | None = None  # of this very winner
+
+    @property
+    def sm_count(self) -> int:
+        try:
+            return by_slug(self.record.device).sm_count
+        except DeviceError:  # a GPU that is neither in the catalogue nor here
+            return 0
 
 
 def count(paths: Sequence[Path] | None = None) -> list[Count]:
@@ -109,7 +119,7 @@ def show(
             found += [
                 Shown(
                     path, record, file.top(record.problem, record.device),
-                    known.get((record.kernel, record.kernel_hash), ""),
+                    known.get((record.kernel, record.kernel_hash), ""), file.profile(record),
                 )
                 for record in records
             ]  # fmt: skip
@@ -145,6 +155,10 @@ def shown_text(found: Shown) -> str:
         f"  {counted(record.trials, 'trial')} at {record.tuned_at}; {made_with or 'versions unknown'}",
         f"  in {found.path}",
     ]
+    if found.profile is not None:
+        lines.insert(
+            3, f"  {limit(found.profile.longest, found.sm_count)} (ncu, {found.profile.profiled_at})"
+        )
     return "\n".join([*lines, *(f"  {line}" for line in table(heads, rows).splitlines() if rows)])
 
 

@@ -7,6 +7,8 @@ from tunedb.distance import LAYER
 from tunedb.problem import Problem
 from tunedb.record import Record, Tried
 from tunedb.store.connection import Connection
+from tunedb.store.profile import Profile, of_record
+from tunedb.store.profile_rows import PROFILE_SELECT, profile_from_row
 from tunedb.store.rows import (
     CANDIDATE_SELECT,
     LAYER_COLUMNS,
@@ -87,6 +89,16 @@ class Database(Connection):
         """Return the best few candidates of the sweep that gave the record, best first."""
         sql = f"{CANDIDATE_SELECT} WHERE {_same(Problem._fields)} AND m.device = ? ORDER BY m.rank LIMIT 100"
         return self._rows(sql, (*problem, device), candidate_from_row)
+
+    def profile(self, record: Record) -> Profile | None:
+        """Return what ncu counted of a record's winner; None where nobody looked, or where it is of another winner."""
+        sql = f"{PROFILE_SELECT} WHERE {_same(Problem._fields)} AND f.device = ?"
+        found = self._rows(sql, (*record.problem, record.device), profile_from_row)
+        return of_record(found[0] if found else None, record)
+
+    def profiles(self) -> list[Profile]:
+        """Return every profile, in an order that does not depend on how the file was written."""
+        return sorted(self._rows(PROFILE_SELECT, (), profile_from_row))
 
     def devices(self) -> dict[str, tuple[str, int]]:
         """Return full name and compute capability of each device, by slug."""

@@ -26,6 +26,7 @@ __all__ = [
     "CANDIDATE_SELECT",
     "LARGEST",
     "LAYER_COLUMNS",
+    "LONG",
     "PROBLEM_COLUMNS",
     "RECORD_SELECT",
     "RowError",
@@ -33,6 +34,7 @@ __all__ = [
     "checked_candidate",
     "checked_distribution",
     "checked_record",
+    "columns",
     "cut",
     "device_from_row",
     "distribution_from_row",
@@ -53,19 +55,20 @@ def cut(column: str, length: int = TEXT_LENGTH) -> str:
     return f"iif(typeof({column}) IN ('text', 'blob'), substr({column}, 1, {length + 1}), {column})"
 
 
-def _cut(table: str, names: Iterable[str]) -> str:
-    return ", ".join(
-        cut(f"{table}.{name}", CONFIG_LENGTH if name == "config" else TEXT_LENGTH) for name in names
-    )
+LONG = ("config", "launches")  # columns whose text may have CONFIG_LENGTH characters
+
+
+def columns(table: str, names: Iterable[str]) -> str:
+    return ", ".join(cut(f"{table}.{name}", CONFIG_LENGTH if name in LONG else TEXT_LENGTH) for name in names)
 
 
 _PROBLEM = len(Problem._fields)
-PROBLEM_COLUMNS = _cut("p", Problem._fields)
-LAYER_COLUMNS = _cut("s", ("suite", "suite_id", "op", *Problem._fields[4:]))
+PROBLEM_COLUMNS = columns("p", Problem._fields)
+LAYER_COLUMNS = columns("s", ("suite", "suite_id", "op", *Problem._fields[4:]))
 _OWN = ", ".join(
     cut({"kernel": "k.name", "kernel_hash": "k.hash"}[name])
     if name in {"kernel", "kernel_hash"}
-    else _cut("r", [name])
+    else columns("r", [name])
     for name in Record._fields[1:]
 )
 # Reads the tables and not the view `winners`: a file from elsewhere may have any view of that name.
@@ -74,7 +77,7 @@ RECORD_SELECT = (
     "JOIN records AS r ON r.problem_id = p.id JOIN kernels AS k ON k.id = r.kernel_id"
 )
 CANDIDATE_SELECT = (
-    f"SELECT {cut('k.name')}, {_cut('m', ['config', *Measurement._fields])} FROM measurements AS m "  # noqa: S608 (column names of our own)
+    f"SELECT {cut('k.name')}, {columns('m', ['config', *Measurement._fields])} FROM measurements AS m "  # noqa: S608 (column names of our own)
     "JOIN problems AS p ON p.id = m.problem_id JOIN kernels AS k ON k.id = m.kernel_id"
 )
 

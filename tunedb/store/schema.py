@@ -117,7 +117,21 @@ _TIMING = Migration(
     ),
 )
 
-MIGRATIONS = (_ANSWERS, _DISTRIBUTIONS, _TIMING)
+_PROFILES = Migration(
+    "profiles",
+    # ncu's counters of a winner: JSON, as tunedb/store/profile.py writes it. Kernel, hash and config say of what; a record that has another
+    # winner since has no profile.
+    (
+        """CREATE TABLE profiles (
+            problem_id INTEGER NOT NULL REFERENCES problems (id),
+            device TEXT NOT NULL REFERENCES devices (slug),
+            kernel TEXT NOT NULL, config TEXT NOT NULL, kernel_hash TEXT NOT NULL,
+            launches TEXT NOT NULL, ncu TEXT NOT NULL, profiled_at TEXT NOT NULL,
+            PRIMARY KEY (problem_id, device))""",
+    ),
+)
+
+MIGRATIONS = (_ANSWERS, _DISTRIBUTIONS, _TIMING, _PROFILES)
 VERSION = len(MIGRATIONS)
 
 

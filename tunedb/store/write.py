@@ -17,6 +17,8 @@ from tunedb.record import PROVENANCES, Record, Tried
 from tunedb.store.files import reload
 from tunedb.store.migrate_file import file_identity, folder_lock
 from tunedb.store.open_for_writing import LOCK_SECONDS, explained, open_for_writing
+from tunedb.store.profile import Profile, of_record
+from tunedb.store.profile_rows import profile_row
 from tunedb.store.read import Database
 from tunedb.store.rows import (
     RECORD_SELECT,
@@ -96,6 +98,15 @@ class Store:
             self._write(problem_id, record, top, _distribution)
         return True
 
+    def put_profile(self, profile: Profile) -> bool:
+        """Store what ncu counted of a winner. Returns False, and changes nothing, where the file's record has another one.
+
+        Raises DatabaseError, as `put` does.
+        """
+        with self._transaction():
+            known = self._record(problem_id := self._problem_id(profile.problem), profile.device)
+            return known is not None and self._keep_profile(problem_id, profile, known)
+
     def add_suite(self, name: str, entries: Iterable[Entry]) -> None:
         """Store which problems a suite has. An entry with the id of a stored one replaces it."""
         rows = [{"suite": name, "suite_id": entry.id, **_sizes(entry.problem())} for entry in entries]
@@ -115,6 +126,7 @@ class Store:
         try:
             found = [(record, source.top(record.problem, record.device)) for record in source.records()]
             devices, suites, distributions = source.devices(), source.suites(), source.distributions()
+            profiles = {(one.problem, one.device): one for one in source.profiles()}
         finally:
             source.close()
         taken = 0
@@ -130,6 +142,7 @@ class Store:
                 if known is None or _merit(record) > _merit(known):
                     self._write(problem_id, record, top, lambda *kernel: distributions.get(kernel, ""))
                     taken += 1
+                    self._keep_profile(problem_id, profiles.get((record.problem, record.device)), record)
             layers = [
                 {"suite": suite, "suite_id": suite_id, **_sizes(problem)}
                 for suite, suite_id, problem in sorted(suites)
@@ -151,10 +164,11 @@ class Store:
                     "DELETE FROM records WHERE kernel_id = ?", (number,)
                 ).rowcount
                 self._connection.execute("DELETE FROM measurements WHERE kernel_id = ?", (number,))
-            # Candidates are kept only together with the record of their problem.
-            self._connection.execute(
-                "DELETE FROM measurements WHERE (problem_id, device) NOT IN (SELECT problem_id, device FROM records)"
-            )
+            # Candidates and counters are kept only together with the record of their problem.
+            for table in ("measurements", "profiles"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE (problem_id, device) NOT IN (SELECT problem_id, device FROM records)"  # noqa: S608 (names of our own)
+                )
         return gone
 
     @contextlib.contextmanager
@@ -209,6 +223,12 @@ class Store:
             }
             measurements.insert({**where, **row}, pk=("problem_id", "device", "rank"))
 
+    def _keep_profile(self, problem_id: int, profile: Profile | None, record: Record) -> bool:
+        if found := of_record(profile, record):
+            row = {"problem_id": problem_id, **profile_row(found)}
+            self._writer.table("profiles").upsert(row, pk=("problem_id", "device"))
+        return found is not None
+
     def _add_device(self, slug: str) -> None:
         if not self._all("SELECT 1 FROM devices WHERE slug = ?", slug):
             try:
@@ -221,11 +241,9 @@ class Store:
     def _problem_id(self, problem: Problem) -> int:
         where = " AND ".join(f"{name} = ?" for name in problem._fields)
         found = self._all(f"SELECT id FROM problems WHERE {where}", *problem)  # noqa: S608 (column names of our own)
-        return int(
-            found[0][0]
-            if found
-            else self._writer.table("problems").insert(problem._asdict(), pk="id").last_pk
-        )
+        if found:
+            return int(found[0][0])
+        return int(self._writer.table("problems").insert(problem._asdict(), pk="id").last_pk)
 
     def _kernel_id(self, name: str, code: str, brought_by: Callable[[str, str], str]) -> int:
         found = self._all("SELECT id, distribution FROM kernels WHERE name = ? AND hash = ?", name, code)
@@ -277,7 +295,6 @@ def _distribution(kernel: str, code: str) -> str:
 
 
 def _hash(kernel: str) -> str:
-    try:
+    with contextlib.suppress(KernelError):
         return source_hash(kernel)
-    except KernelError:
-        return ""
+    return ""
