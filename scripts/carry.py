@@ -227,7 +227,10 @@ def carry(path: Path, same: dict[str, bool], *, write: bool) -> Counter[str]:
             counts["of them torch's own kernel"] += carried and record.kernel == "aten"
             if carried and store:
                 top = source.top(record.problem, record.device)
-                store.put(record._replace(kernel_hash=source_hash(record.kernel)), top)
+                new = source_hash(record.kernel)
+                store.put(record._replace(kernel_hash=new), top)
+                if profile := source.profile(record):
+                    store.put_profile(profile._replace(kernel_hash=new))
     source.close()
     if write:
         fresh.replace(path)

@@ -27,6 +27,7 @@ from tunedb.tune.choose_winner import settled
 
 if TYPE_CHECKING:
     from tunedb.problem import Problem
+    from tunedb.store.profile import Profile
 
 SHIPPED = Path(__file__).resolve().parents[1] / "db"
 
@@ -37,6 +38,7 @@ def main() -> int:
     fresh = target.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     finals: dict[Problem, tuple[Record, list[Tried]]] = {}
+    profiles: list[Profile] = []
     left: Counter[str] = Counter()
     with Store(fresh) as store, tempfile.TemporaryDirectory() as folder:
         for name in sorted(shipped_suites()):
@@ -53,10 +55,14 @@ def main() -> int:
                         record,
                         sorted(source.top(record.problem, record.device), key=rank),
                     )
+            profiles += source.profiles()
             source.close()
         kept = settled(finals, kernel.source_hash)
         for record in kept:
             store.put(record, finals[record.problem][1])
+        for profile in profiles:
+            if profile.problem in finals:
+                store.put_profile(profile)  # where it is of the winner
     if not kept:
         fresh.unlink()
         sys.exit(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunedb.record import Measurement, Tried
+from tunedb.store.profile import COUNTERS, Launch, Profile
 from tunedb.store.read import Database
 from tunedb.store.write import Store
 
@@ -48,6 +49,20 @@ def test_takes_the_last_and_ranks_the_best_first(ship, tmp_path, record, fake_ke
     assert said["records"] == 1
     assert [found.time_us for found in file.records()] == [record.time_us]
     assert file.top(record.problem, "h200") == [fast, slow, lost]
+
+
+def test_counters_of_the_winner_are_shipped(ship, tmp_path, record, fake_kernel):
+    """Those of the file whose record is taken; of a record that another one replaced they are left."""
+    launch = Launch("fake", *[1.0] * len(COUNTERS))
+    paths = []
+    for name, time_us, config in (("first", 90.0, '{"BLOCK":32,"ORDER":"n"}'), ("last", record.time_us, record.config)):  # fmt: skip
+        own = record._replace(time_us=time_us, config=config)
+        paths.append(put(tmp_path / f"{name}.sqlite", own))
+        with Store(paths[-1]) as store:
+            facts = (own.problem, own.device, own.kernel, own.config, own.kernel_hash)
+            assert store.put_profile(Profile(*facts, (launch._replace(name=name),), "", "2026-11-27"))
+    _, file = ship(*paths)
+    assert [one.launches[0].name for one in file.profiles()] == ["last"]
 
 
 def test_leaves_stale_and_foreign_records_aside(ship, tmp_path, record, fake_kernel):
