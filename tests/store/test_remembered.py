@@ -58,6 +58,33 @@ def test_a_layer_is_read_once(shelf, record, asked, ship):
     assert len(asked) == before
 
 
+def test_a_class_is_read_once(shelf, record, asked):
+    """What was measured of an op, dtype, precision and layout is read once for all of its layers; of another dtype by itself."""
+    shelf.put(record)
+
+    def class_reads(problem):
+        before = len(asked)
+        answer(problem, H200)
+        return sum("CROSS JOIN" in sql for sql in asked[before:])
+
+    layers = [record.problem._replace(c_out=70 + number) for number in range(3)]
+    assert [class_reads(one) for one in layers] == [2, 0, 0]
+    assert class_reads(layers[0]._replace(dtype="float16", precision="ieee")) == 2
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_class_of_very_many_is_read_for_each_layer(shelf, record, asked, monkeypatch, most):
+    """Of more than a file gives at once only those nearest to the asking problem come."""
+    monkeypatch.setattr(remembered, "NEAREST", most)
+    shelf.put(record)
+    layers = [record.problem._replace(c_out=70 + number) for number in range(2)]
+    for one in layers:
+        answer(one, H200)
+    before = len(asked)
+    answer(layers[0]._replace(c_out=99), H200)
+    assert sum("CROSS JOIN" in sql for sql in asked[before:]) == (2 if most == 1 else 0)
+
+
 def test_what_another_process_writes_is_seen(shelf, record):
     """A row that another process adds to a user's file, changes in it or removes answers from the next lookup on."""
     shelf.put(record, record._replace(problem=of_length(record.problem, 120), device="4090"))

@@ -68,11 +68,19 @@ def measured_within(file: Database, problem: Problem, slug: str, limit: float) -
     def within() -> list[Problem]:
         return [
             known
-            for known in file.measured_problems(problem, slug)
+            for known in _measured(file, problem, slug)
             if kind(known) == kind(problem) and least_between_neighbours(problem, known) <= limit
         ]
 
     return _remembered(file, ("measured", limit, slug, *_layer_of(problem)), within)
+
+
+def _measured(file: Database, problem: Problem, slug: str) -> list[Problem]:
+    """Return Database.measured_problems: from memory where the whole class of the problem is there."""
+    key = ("class", slug, *problem[:4])  # op, dtype, precision, layout
+    found = _remembered(file, key, lambda: file.measured_problems(problem, slug))
+    # The first of many are only those nearest to the problem that asked first.
+    return found if len(found) < NEAREST else file.measured_problems(problem, slug)
 
 
 def decided(file: Database, key: tuple[Any, ...], decide: Callable[[], Any]) -> Any:
