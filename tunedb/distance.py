@@ -1,6 +1,5 @@
 """How far apart two problems are: what decides whether one may borrow the other's answer."""
 
-from math import log2
 from operator import itemgetter, ne
 
 from tunedb.problem import Problem
@@ -57,11 +56,9 @@ def least_between_neighbours(a: Problem, b: Problem) -> float:
 
 
 def _with_sizes(total: float, a: Problem, b: Problem) -> float:
-    total += _octaves(a.c_in // max(1, a.groups), b.c_in // max(1, b.groups))
-    total += _octaves(a.c_out // max(1, a.groups), b.c_out // max(1, b.groups))
-    total += 2 * _octaves(a.k_d * a.k_h * a.k_w, b.k_d * b.k_h * b.k_w)
-    steps = zip((a.groups, *a.stride, *a.dilation), (b.groups, *b.stride, *b.dilation), strict=True)
-    return total + sum(_octaves(one, other) for one, other in steps)
+    both = zip(a.layer_doublings, b.layer_doublings, strict=True)
+    c_in, c_out, taps, *steps = (abs(one - other) for one, other in both)
+    return total + c_in + c_out + 2 * taps + sum(steps)
 
 
 def kind(problem: Problem) -> tuple[bool, str]:
@@ -85,7 +82,3 @@ def difference(asked: Problem, known: Problem) -> list[str]:
 def differing(asked: Problem, known: Problem) -> int:
     """Return how many words `difference` would give."""
     return sum(map(ne, _free(asked), _free(known)))
-
-
-def _octaves(a: int, b: int) -> float:
-    return abs(log2(max(1, a)) - log2(max(1, b)))

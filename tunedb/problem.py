@@ -129,9 +129,8 @@ class Problem(_Fields):
     @_once
     def out_extents(self) -> tuple[int, int, int]:
         """Output depth, height, width; an entry below 1 means that torch refuses the problem."""
-        axes = zip(
-            self.extents, self.kernel, self.stride, self.padding, self.output_padding, self.dilation, strict=True
-        )  # fmt: skip
+        steps = (self.stride, self.padding, self.output_padding, self.dilation)
+        axes = zip(self.extents, self.kernel, *steps, strict=True)
         if self.transposed:
             d, h, w = ((i - 1) * s - 2 * p + dil * (k - 1) + op + 1 for i, k, s, p, op, dil in axes)
         else:
@@ -141,12 +140,10 @@ class Problem(_Fields):
     @_once
     def weight_shape(self) -> tuple[int, ...]:
         """Torch's weight shape, with the operation's own number of spatial dimensions."""
-        lead = (
-            (self.c_in, self.c_out // self.groups)
-            if self.transposed
-            else (self.c_out, self.c_in // self.groups)
-        )
-        return lead + self.kernel[3 - self.rank :]
+        kernel = self.kernel[3 - self.rank :]
+        if self.transposed:
+            return (self.c_in, self.c_out // self.groups, *kernel)
+        return (self.c_out, self.c_in // self.groups, *kernel)
 
     @_once
     def input_shape(self) -> tuple[int, ...]:
@@ -181,9 +178,8 @@ class Problem(_Fields):
     @_once
     def flops(self) -> int:
         """Useful operations: 2 for every weight that meets an input element, borders counted as inside."""
-        d, h, w = self.extents if self.transposed else self.out_extents
-        k_d, k_h, k_w = self.kernel
-        return 2 * self.n * d * h * w * (self.c_in // self.groups) * self.c_out * k_d * k_h * k_w
+        extents = self.extents if self.transposed else self.out_extents
+        return 2 * self.n * prod(extents) * (self.c_in // self.groups) * self.c_out * prod(self.kernel)
 
     @_once
     def bytes(self) -> int:
@@ -193,13 +189,19 @@ class Problem(_Fields):
     @_once
     def positions(self) -> int:
         """Batch times output positions; 1 for an empty output, so that it has a logarithm."""
-        d, h, w = self.out_extents
-        return max(1, self.n * max(1, d) * max(1, h) * max(1, w))
+        return max(1, self.n * prod(max(1, extent) for extent in self.out_extents))
 
     @_once
     def doublings(self) -> tuple[float, float]:
         """log2 of `positions` and of the input's width."""
         return log2(self.positions), log2(max(1, self.in_w))
+
+    @_once
+    def layer_doublings(self) -> tuple[float, ...]:
+        """log2 of what batch and extents do not change: channels in and out of a group, taps, groups, strides and dilations."""
+        taps, group = prod(self.kernel), max(1, self.groups)
+        sizes = (self.c_in // group, self.c_out // group, taps, self.groups, *self.stride, *self.dilation)
+        return tuple(log2(max(1, size)) for size in sizes)
 
 
 # What each size must at least be.

@@ -8,7 +8,6 @@ many, because what a choice saves only shrinks with further ones.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import log2
 
 import torch
 
@@ -23,11 +22,8 @@ ROWS = 512  # problems whose distances to all others are in memory at once
 
 def features(problem: Problem) -> tuple[float, ...]:
     """Return coordinates in which the sum of differences is `tunedb.distance.between_neighbours`."""
-    sizes = (
-        problem.positions, problem.in_w, problem.c_in // problem.groups, problem.c_out // problem.groups, problem.groups,
-        *problem.stride, *problem.dilation,
-    )  # fmt: skip
-    return (*(log2(max(1, size)) for size in sizes), 2 * log2(problem.k_d * problem.k_h * problem.k_w))
+    c_in, c_out, taps, *steps = problem.layer_doublings
+    return (*problem.doublings, c_in, c_out, *steps, 2 * taps)
 
 
 def covering(layers: Sequence[Layer], most: int) -> list[int]:
