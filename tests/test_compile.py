@@ -14,6 +14,7 @@ import triton.language as tl  # noqa: E402
 
 from tunedb import compile as compile_  # noqa: E402
 from tunedb.device import by_slug  # noqa: E402
+from tunedb.device.occupancy import residency  # noqa: E402
 from tunedb.kernel import Signature, config_to_json  # noqa: E402
 from tunedb.problem import Problem  # noqa: E402
 from tunedb.record import Measurement  # noqa: E402
@@ -135,6 +136,12 @@ def test_older_code_is_a_hit_for_the_launch(fake, monkeypatch):
     loaded = launch._handle(signature(Config(128, 32, 4)), 0, "sm89")
     assert hits == [True]
     assert "mma.sync" in loaded.asm["ptx"]
+    # A 4090 holds 12 blocks of 4 warps, an H200 16 of them: each asks for so much shared memory that it holds 12 too.
+    used = candidate("h200-sm89", DIM=32).shared
+    assert loaded.metadata.shared == loaded.packed_metadata[2] > used
+    assert by_slug("h200").shared_sm // (loaded.metadata.shared + 1024) == residency(
+        4, used, None, by_slug("4090")
+    )
 
 
 def test_what_a_pool_compiled_is_a_hit_for_the_process_that_launches(tmp_path, monkeypatch):

@@ -86,11 +86,11 @@ def test_unknown_slug(slug):
 
 
 def test_older_code_on_a_newer_gpu():
-    """It is a device of its own: the same GPU but for name, capability and the older generation's shared memory."""
+    """It is a device of its own: the same GPU but for name, capability and what the older generation's SM holds."""
     found = as_arch(H200, "sm89")
     assert found._asdict().items() - H200._asdict().items() == {
         ("slug", "h200-sm89"), ("name", "NVIDIA H200 (sm_89 code)"), ("capability", 89), ("shared_block", 101376),
-        ("own_capability", 90),
+        ("shared_sm", 102400), ("warps_sm", 48), ("own_capability", 90),
     }  # fmt: skip
     assert (found.gpu, found.arch) == ("h200", "sm89")
     assert by_slug("h200-sm89") == found

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tunedb.device import Device
+from tunedb.device.occupancy import padded_shared
 from tunedb.errors import ConfigError, TunedbError
 from tunedb.kernel import Kernel, Signature, config_from_json, load
 from tunedb.problem import Problem
 from tunedb.record import Measurement
 from tunedb.triton_internals import (
+    ask_shared,
     assembly,
     check_generation,
     cuobjdump,
@@ -35,6 +37,7 @@ __all__ = [
     "compile_candidate",
     "compiled",
     "failure",
+    "hold_apart",
     "passes",
     "resources",
     "telling_line",
@@ -119,6 +122,14 @@ def resources(kernel: Any) -> Resources:
     code = machine_code(kernel)
     registers, spills = (None, None) if code is None else _usage(code)
     return Resources(shared_bytes(kernel), registers, spills)
+
+
+def hold_apart(kernel: Any, num_warps: int, device: Device, gpu: Device) -> None:
+    """Make a CompiledKernel that is not loaded yet ask for so much shared memory that `gpu` holds no more of its blocks than `device`."""
+    needs = resources(kernel)
+    bytes_asked = padded_shared(num_warps, needs.shared, needs.registers, device, gpu)
+    if needs.shared is not None and bytes_asked > needs.shared:
+        ask_shared(kernel, bytes_asked)
 
 
 def compile_candidate(kernel: str, problem: Problem, config: str, device: Device) -> Measurement:

@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from traceback import walk_tb
 from typing import Any, NamedTuple, TypeVar
 
 from tunedb.errors import TunedbError, TunedbWarning
@@ -20,6 +21,7 @@ __all__ = [
     "TESTED",
     "DirectLaunch",
     "Toolchain",
+    "ask_shared",
     "assembly",
     "check_generation",
     "cuobjdump",
@@ -221,8 +223,7 @@ def assembly(kernel: Any) -> str | None:
 
 
 def _stage(kernel: Any, name: str, kind: type[T], consequence: str) -> T | None:
-    found = getattr(kernel, "asm", None)
-    code = found.get(name) if isinstance(found, dict) else None
+    code = asm.get(name) if isinstance(asm := getattr(kernel, "asm", None), dict) else None
     if not isinstance(code, kind):
         _say(f'CompiledKernel.asm["{name}"]', consequence)
     return code if isinstance(code, kind) else None
@@ -234,6 +235,17 @@ def shared_bytes(kernel: Any) -> int | None:
     if not isinstance(found, int):
         _say("CompiledKernel.metadata.shared", "A candidate that takes too much fails only when it is loaded")
     return found if isinstance(found, int) else None
+
+
+def ask_shared(kernel: Any, size: int) -> None:
+    """Let every block of a CompiledKernel that is not loaded yet take so many bytes of shared memory, more than it uses.
+
+    Raises TunedbError: where the installed Triton does not say how a launch asks for them.
+    """
+    packed, known = getattr(kernel, "packed_metadata", None), getattr(kernel, "metadata", None)
+    if known is None or packed != (known.num_warps, known.num_ctas, known.shared):
+        raise TunedbError("a launch must say how much shared memory it asks for: install a Triton that tunedb is tested with.")  # fmt: skip
+    kernel.metadata, kernel.packed_metadata = known._replace(shared=size), (*packed[:2], size)
 
 
 def cuobjdump() -> str | None:
@@ -268,7 +280,8 @@ def is_compiler_failure(error: BaseException) -> bool:
         return False
     if isinstance(error, IndexError) and "map::at" in str(error):
         return True
-    raised_in = _last_module(error)
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    raised_in = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
     if re.match(r"triton\.(compiler\.|backends\.\w+\.compiler$)", raised_in):
         _say(
             '"PassManager" or "map::at" in the error of a failed pass',
@@ -279,22 +292,9 @@ def is_compiler_failure(error: BaseException) -> bool:
 
 
 def pass_failed(text: str) -> bool:
-    """Return whether a message is that of a failed pass of MLIR: its reason is not in it, but was printed."""
+    """Return whether a message is that of a failed pass of MLIR: its reason was printed and is not in it."""
     return "PassManager" in text
 
 
 def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _last_module(error: BaseException) -> str:
-    """Return the name of the module whose frame raised an error."""
-    names = [str(frame.f_globals.get("__name__", "")) for frame in _frames(error)]
-    return names[-1] if names else ""
-
-
-def _frames(error: BaseException) -> Iterator[Any]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame
-        trace = trace.tb_next

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunedb.device import CATALOGUE, by_slug, floor_us
+from tunedb.device.occupancy import residency
 from tunedb.kernel import Signature, Work, config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Measurement
@@ -119,29 +120,6 @@ def test_stages_hide_latency_of_a_small_grid():
     assert times == pytest.approx([max(floor, share) for share in shares])
 
 
-@pytest.mark.parametrize(
-    ("warps", "shared", "registers", "slug", "resident"),
-    [
-        (4, 0, 32, "4090", 12),  # 48 warps
-        (1, 0, 32, "4090", 24),  # slots
-        (1, 0, 32, "h200", 32),
-        (1, 0, 32, "3090", 16),
-        (1, 0, 32, "5090", 24),
-        (4, 49152, 64, "4090", 2),  # 100 KB of shared memory
-        (8, 0, 128, "h200", 2),  # 65536 registers
-        (8, 0, 129, "h200", 1),  # handed out in eights
-        (4, 0, None, "h200", 16),  # unknown registers limit nothing
-        (8, 232448, 255, "h200", 1),
-    ],
-)
-def test_residency_is_the_scarcest_of_an_sms_resources(warps, shared, registers, slug, resident):
-    """Warps, shared memory, registers or slots: the scarcest says how many programs an SM holds."""
-    assert (
-        predict.residency(warps, Measurement("ok", shared=shared, registers=registers), by_slug(slug))
-        == resident
-    )
-
-
 # Microseconds of three candidates, computed with the code before capabilities and lanes became fields of Device.
 PINNED = {
     "4090": (2488.1153007263924, 148.3136507936508, 6200.547215496369),
@@ -171,7 +149,7 @@ def test_partial_waves_are_cheaper_than_full_ones():
     """A last wave with a tenth of the programs does not cost a whole one."""
     work = Work(10**8, "tensor", 10**4, 10**3, 10)
     needs = Measurement("ok", shared=0, registers=64)
-    resident = predict.residency(4, needs, by_slug("4090"))
+    resident = residency(4, 0, 64, by_slug("4090"))
     wave = resident * 128
     one, little, two = (model(work, grid=(size, 1, 1), needs=needs) for size in (wave, wave + 128, 2 * wave))
     assert one < little < one + (two - one) / 2

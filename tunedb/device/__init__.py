@@ -122,7 +122,8 @@ def by_slug(slug: str) -> Device:
 def as_arch(device: Device, arch: str) -> Device:
     """Return the same GPU running an older generation's code, within that generation's shared memory a block.
 
-    A device of its own: answers for it are no answers for the GPU running its own code.
+    A device of its own: answers for it are no answers for the GPU running its own code. An SM holds no more blocks than the older
+    generation's would, because launches ask for more shared memory than they use (tunedb/device/occupancy.py).
     Raises DeviceError: where `arch` is no older generation that the GPU can run.
     """
     older = [name for name in ARCHES if int(name[2:]) < device.capability and not device.own_capability]
@@ -131,11 +132,14 @@ def as_arch(device: Device, arch: str) -> Device:
         raise DeviceError(
             f"arch must be an older generation whose code {device.slug} runs (allowed here: {allowed}), but got {arch!r}."
         )
+    generation_of_code = generation(int(arch[2:]))
     return device._replace(
         slug=f"{device.slug}-{arch}",
         name=f"{device.name} (sm_{arch[2:]} code)",
-        capability=int(arch[2:]),
-        shared_block=min(device.shared_block, generation(int(arch[2:])).shared_block),
+        capability=generation_of_code.capability,
+        shared_block=min(device.shared_block, generation_of_code.shared_block),
+        shared_sm=min(device.shared_sm, generation_of_code.shared_sm),
+        warps_sm=min(device.warps_sm, generation_of_code.warps_sm),
         own_capability=device.capability,
     )
 

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunedb.device import Device, floor_us
+from tunedb.device.occupancy import residency
 from tunedb.kernel import Kernel, Signature, Work, config_from_json, load
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.record import Measurement
 
-__all__ = ["fixed_fields", "predict_us", "ranks", "residency"]
+__all__ = ["fixed_fields", "predict_us", "ranks"]
 
 LAUNCH_S = 2e-6  # an empty kernel between two events
 MEMORY_S = 0.6e-6  # a load that misses L2, and the store at the end
@@ -36,7 +37,6 @@ LOAD_S = 0.3e-6  # a load that hits L2
 L2_BYTES_PER_CLOCK = 20
 L1_BYTES_PER_CLOCK = 64  # of an SM, for spilled registers
 SECTOR = 32  # bytes: the least that a store moves
-RESERVED_SHARED = 1024  # bytes of shared memory that the system takes of every block
 # Warps an SM that keep a unit busy: one a partition issues matrix products back to back; multiply-adds have
 # four cycles of latency on each of four partitions.
 BUSY_WARPS = {"tensor": 4, "fma": 16}
@@ -75,7 +75,7 @@ def modelled_us(
     problem: Problem, signature: Signature, work: Work, resources: Measurement, device: Device
 ) -> float:
     """Return the model's microseconds from what a program does and takes."""
-    resident = residency(signature.num_warps, resources, device)
+    resident = residency(signature.num_warps, resources.shared, resources.registers, device)
     sm_rate = _rate(problem, work, device) / device.sm_count
     # A spilled word is written and read again about once in every turn of the loop.
     spilled = 2 * (resources.spills or 0) * 32 * signature.num_warps * max(1, work.k_steps)
@@ -97,19 +97,6 @@ def modelled_us(
         waves += wave_s(-(-rest // device.sm_count), rest)
     memory = _memory_bytes(problem, work, programs, resident, device) / device.bandwidth
     return max(1e6 * (work.launches * LAUNCH_S + max(memory, waves)), floor_us(problem, device))
-
-
-def residency(num_warps: int, resources: Measurement, device: Device) -> int:
-    """Return how many programs an SM holds at a time, at least 1."""
-    limits = [
-        device.warps_sm // num_warps,
-        device.shared_sm // ((resources.shared or 0) + RESERVED_SHARED),
-        device.blocks_sm,
-    ]
-    if resources.registers:
-        # Handed out to a warp in units of 256, 8 a thread.
-        limits.append(device.registers_sm // (-(-resources.registers // 8) * 8 * 32 * num_warps))
-    return max(1, min(limits))
 
 
 def _rate(problem: Problem, work: Work, device: Device) -> float:
