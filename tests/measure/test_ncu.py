@@ -145,6 +145,25 @@ def test_a_call_is_that_of_the_kernel(monkeypatch):
     assert (bias is not None) == bool(PROBLEM.bias)
 
 
+def test_a_mark_is_one_launch():
+    """Whatever else a mark launched would be counted for the call before it."""
+    torch = pytest.importorskip("torch")
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Cpu(counted_calls.Gpu):
+        device = "cpu"
+
+    class Launched(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    names, place = [], Cpu()
+    with torch.inference_mode(mode=False), Launched():
+        place.mark()
+    assert names == ["tril.default"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(shutil.which("ncu") is None, reason="needs ncu")
 def test_the_gpu_counts():
