@@ -26,14 +26,13 @@ sums a part of K into a float32 tensor of its own, and a second launch adds the 
 """
 
 from tunedb.kernels.implicit_gemm.launch import Config, plan, signature, valid
-from tunedb.kernels.implicit_gemm.space import UNPREDICTED, default, seeds, space, work
+from tunedb.kernels.implicit_gemm.space import default, seeds, space, work
 
 from tunedb.problem import OPS
 
 __all__ = [
     "ONE_LAYOUT",
     "OPS",
-    "UNPREDICTED",
     "Config",
     "default",
     "plan",

@@ -13,10 +13,6 @@ from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
-# The time model takes split sums to be faster than they are: on an H200 the config that it liked best took 2.07 times the time
-# of the best with SPLIT in the search, and 1.82 times without (84 small problems, 2026-11-21).
-UNPREDICTED = {"SPLIT": 1}
-
 
 class SeedTile(NamedTuple):
     """A tile that a search tries early, made smaller where the problem is."""

@@ -30,14 +30,13 @@ with mma.sync.
 """
 
 from tunedb.kernels.shared_rows.launch import Config, plan, signature, valid
-from tunedb.kernels.shared_rows.space import UNRANKED_ON, default, seeds, space, work
+from tunedb.kernels.shared_rows.space import default, seeds, space, work
 
 from tunedb.problem import OPS
 
 __all__ = [
     "ONE_LAYOUT",
     "OPS",
-    "UNRANKED_ON",
     "Config",
     "default",
     "plan",

@@ -12,10 +12,6 @@ from tunedb.device import Device
 from tunedb.kernel import Work
 from tunedb.problem import ITEM_BYTES, Problem
 
-# The time model (tunedb/tune/predict.py) predicts too short times for this kernel on these. Measured as sm_89 on an H200 (24 float32 problems
-# of kernelbench, 2026-11-21), the model's favourite took 1.28 times the best with shared_rows in the search, and 1.17 without.
-UNRANKED_ON = (80, 86, 89)
-
 MANY = 2**16  # outputs of a channel: enough large tiles for every SM
 
 

@@ -9,8 +9,9 @@ PARTS = Parts(
     "landscape",
     "landscape:compile_candidate",
     "landscape:Bench",
-    "landscape:predict_us",
+    "landscape:expected",
     "landscape:environment",
+    "landscape:torch_us",
 )
 LIMITS = Limits(compile_s=1.0, prepare_s=30.0, trial_s=1.0, final_s=2.0)
 

@@ -81,16 +81,18 @@ def test_counts_have_their_nouns():
     assert summary(trials=1).line().startswith("1 problem: 1 done; 1 trial in 10 s")
 
 
-def test_predictions_have_no_columns_of_dashes():
-    """A table of predictions has no time of torch's and no speed-up; a table of measurements has."""
-    assert table_of(summary())[0] == ("problem", "kernel", "predicted", "floor")
-    assert table_of(summary())[1] == ("kb1", "alpha", "100.0 us", "80.0 us")
+@pytest.mark.parametrize("provenance", ["predicted", "proxy"])
+def test_what_nobody_timed_is_called_expected(provenance):
+    """A table of expected times says so of both, and promises no speed-up; a table of measurements does."""
+    made = summary(PREDICTED._replace(provenance=provenance, aten_us=300.0))
+    assert table_of(made)[0] == ("problem", "kernel", "expected", "torch expected", "floor")
+    assert table_of(made)[1] == ("kb1", "alpha", "100.0 us", "300.0 us", "80.0 us")
     assert "speed-up" in table_of(summary(MEASURED))[0]
-    layers = {PROBLEM: Layer("kb1", 2, None, 100.0, 80.0, 40, "done")}
+    layers = {PROBLEM: Layer("kb1", 2, 300.0, 100.0, 80.0, 40, "done")}
     by_gain = summary(layers=layers, by_gain=True)
-    assert table_of(by_gain)[0] == ("layer", "state", "calls", "predicted", "trials")
+    assert table_of(by_gain)[0] == ("layer", "state", "calls", "expected", "trials")
     assert table_of(by_gain)[1] == ("kb1", "done", "2", "100.0 us", "40")
-    assert endings(by_gain)[0] == "convolutions of one forward pass: 200.0 us predicted"
+    assert endings(by_gain)[0] == "convolutions of one forward pass: 200.0 us expected"
 
 
 def test_a_live_display_of_predictions_shows_no_gpu(nobody):

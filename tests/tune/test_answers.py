@@ -7,7 +7,9 @@ from tunedb.device import by_slug
 from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.store import files
 from tunedb.store.write import Store
+from tunedb.suite import load_suite
 from tunedb.tune.answers import Answers
+from tunedb.tune.messages import Finished
 from tunedb.tune.settings import Settings
 from tunedb.tune.workers import Parts
 
@@ -32,7 +34,7 @@ def answers(tmp_path):
     made = []
 
     def answers():
-        settings = Settings(by_slug("h200"), "measured", 40, "", tmp_path / "answers.sqlite", parts=Parts("landscape", "", "", "landscape:predict_us", ""))  # fmt: skip
+        settings = Settings(by_slug("h200"), "measured", 40, "", tmp_path / "answers.sqlite", parts=Parts("landscape", "", "", "landscape:expected", ""))  # fmt: skip
         made.append(Answers(settings, landscape))
         return made[-1]
 
@@ -88,3 +90,31 @@ def test_the_users_winner_comes_before_the_shipped_one(shelf, answers):
     shelf.put(record(NEAR, "alpha", 3))
     shelf.put(record(NEAR, "alpha", 1), ship="h200")
     assert answers().kin(ASKED) == [Choice("alpha", config(3))]
+
+
+def final(*finalists):
+    return Finished(ASKED, 8, list(finalists), None, 40.0, None, {"triton": "3.7.1"}, complete=True)
+
+
+def expects(number, us, high, detail=""):
+    return Tried("alpha", config(number), Measurement("ok", us, us / 2, high, detail=detail))
+
+
+def test_a_sweep_without_the_gpu_says_what_its_times_rest_on(tmp_path):
+    """The surest candidate wins, by proxy or predicted, beside torch's expected time; a measured sweep asks no proxy."""
+    settings = Settings(by_slug("4090"), "predicted", 8, "", tmp_path / "ada.sqlite", parts=Parts("landscape", "", "", "landscape:expected", ""))  # fmt: skip
+    predicted = Answers(settings, landscape)
+    proxied = expects(1, 10.0, 12.0, "by proxy on h100-sm89, which takes 4 us")
+    found, top = predicted.record(final(expects(2, 9.5, 13.0), proxied))
+    assert (found.provenance, found.config, found.aten_us, found.error) == ("proxy", config(1), 40.0, None)
+    assert [one.config for one in top] == [config(2), config(1)]
+    found, _ = predicted.record(final(expects(2, 6.0, 8.0), proxied))
+    assert (found.provenance, found.config) == ("predicted", config(2))
+    kernelbench = next(entry for entry in load_suite("kernelbench") if entry.id == "kb57").problem(
+        "float32", "tf32"
+    )
+    assert len(predicted.proxied(kernelbench)) == 4
+    predicted.close()
+    measured = Answers(settings._replace(provenance="measured"), landscape)
+    assert measured.proxied(kernelbench) == []
+    measured.close()

@@ -2,7 +2,7 @@ import pytest
 from awkward import problem
 
 from tunedb.record import Choice, Measurement, Record, Tried
-from tunedb.tune.choose_winner import ATEN, settled, winner, without_aten
+from tunedb.tune.choose_winner import ATEN, settled, surest, winner, without_aten
 
 
 def timed(name, us, spread=0.0):
@@ -59,6 +59,14 @@ def record(kernel, config, us):
         problem("conv1d"), "h200", kernel, config, us, us, us, 9.0, 1.0, 1e-4, 2e-4, "measured", 40, "old",
         "3.6.0", "2.11.0", "9.19.0", "580", "2026-11-20T00:00:00+00:00",
     )  # fmt: skip
+
+
+def test_of_expected_times_the_surest_wins():
+    """What a proxy timed wins over what the model expects to be a little faster, and not over what is expected to be much faster."""
+    proxy, model = timed("proxy", 10.0, 1.5), timed("model", 9.5, 3.0)
+    assert surest([model, proxy]).config == "proxy"
+    assert surest([timed("model", 7.0, 2.5), proxy]).config == "model"
+    assert surest([Tried("alpha", "x", Measurement("spilled"))]) is None
 
 
 def test_the_best_answer_without_torch():

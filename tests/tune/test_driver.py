@@ -9,10 +9,11 @@ from tunedb.device import by_slug
 from tunedb.kernel import config_to_json
 from tunedb.record import Choice, Measurement
 from tunedb.tune.compile_pool import Compiled
-from tunedb.tune.driver import _Driver, _Tuning, drive
+from tunedb.tune.driver import _Driver, drive
 from tunedb.tune.lookahead import Pace
 from tunedb.tune.messages import Dropped, End, Ended, Failed, Finished, Job, Kept, Setup, Want
 from tunedb.tune.settings import Settings
+from tunedb.tune.tuning import Tuning
 from tunedb.tune.workers import start
 
 DEVICE = by_slug("h200")
@@ -23,7 +24,7 @@ def tuning(kernels=landscape, trials=40):
     setup = Setup(
         gpu=0, workers=1, settings=Settings(DEVICE, "measured", trials, "", Path())
     )  # the search needs no more of it
-    return _Tuning(Job(landscape.problem("conv2d"), trials, (), ()), setup, kernels)
+    return Tuning(Job(landscape.problem("conv2d"), trials, (), ()), setup, kernels)
 
 
 def asked(one, limit):
@@ -58,6 +59,23 @@ def test_a_search_is_dry_once_its_trials_are_asked_for():
     one = tuning(trials=12)
     assert len(asked(one, 100)) == 12
     assert one.dry
+
+
+def test_without_a_gpu_outcomes_are_seen_as_they_were_asked_for():
+    """However fast each is compiled: the search is then the same on every machine. With a GPU a failure is seen next."""
+    setup = Setup(gpu=None, workers=2, settings=Settings(DEVICE, "predicted", 12, "", Path()))
+    one = Tuning(Job(landscape.problem("conv2d"), 12, (), ()), setup, landscape)
+    first, second, third = asked(one, 100)[:3]
+    one.compiled(third, Measurement("spilled"))
+    one.compiled(second, Measurement("ok"))
+    assert not one.ready
+    one.compiled(first, Measurement("ok"))
+    assert [choice for choice, _ in one.ready] == [first, second, third]
+    timed = tuning(trials=12)
+    first, second = asked(timed, 100)[:2]
+    timed.compiled(second, Measurement("ok"))
+    timed.compiled(first, Measurement("spilled"))
+    assert [choice for choice, _ in timed.ready] == [first, second]
 
 
 def test_a_broken_kernel_fails_its_problem_only():

@@ -158,14 +158,14 @@ def test_an_unwritable_place_is_refused(tmp_path):
 
 def test_names_can_be_read_and_change_with_the_code(monkeypatch):
     """A study's name shows the problem; changed code of a kernel that applies makes a new one, others do not."""
-    name = study_name(SPACE, "measured", landscape, "landscape:predict_us")
+    name = study_name(SPACE, "measured", landscape, "landscape:expected")
     assert name.startswith("h200/conv2d/float16-ieee-channels_first/n0-c8-1000-in64x64-k3x3/")
     real = landscape.source_hash
     monkeypatch.setattr(landscape, "source_hash", lambda kernel: "new" if kernel == "beta" else real(kernel))
-    assert study_name(SPACE, "measured", landscape, "landscape:predict_us") == name
+    assert study_name(SPACE, "measured", landscape, "landscape:expected") == name
     monkeypatch.setattr(landscape, "source_hash", lambda _: "new")
-    assert study_name(SPACE, "measured", landscape, "landscape:predict_us") != name
-    assert study_name(SPACE, "predicted", landscape, "landscape:predict_us").startswith(
+    assert study_name(SPACE, "measured", landscape, "landscape:expected") != name
+    assert study_name(SPACE, "predicted", landscape, "landscape:expected").startswith(
         "h200-predicted/conv2d/"
     )
 

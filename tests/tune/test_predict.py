@@ -13,7 +13,7 @@ from tunedb.device.occupancy import residency
 from tunedb.kernel import Signature, Work, config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Measurement
-from tunedb.tune import predict
+from tunedb.tune.predict import formula as predict
 
 DEVICES = st.sampled_from(CATALOGUE)
 WORKS = st.builds(

@@ -13,6 +13,7 @@ from tunedb.kernel import config_from_json
 from tunedb.record import Choice
 from tunedb.suite import load_suite
 from tunedb.tune import promising
+from tunedb.tune.predict.time_model import expected_log, time_model
 from tunedb.tune.promising import FAR, KIN, LEAST, LED, begun, start
 from tunedb.tune.search import Policy
 from tunedb.tune.space import searched
@@ -73,15 +74,36 @@ def test_a_search_takes_them_in_that_order():
     assert [search.ask() for _ in range(8)] == start(ground, [], [], 8).choices[:8]
 
 
-@pytest.mark.parametrize(
-    "why", ["no predictor", "a device that it does not know", "sizes that it cannot judge"]
-)
+@pytest.mark.parametrize("slug", ["4090", "h100-sm89", "3090"])
+def test_other_gpus_begin_with_the_time_model(slug):
+    """A device that the predictor does not know begins with the configs of which the time model expects the shortest times."""
+    ground = space(slug)
+    found = start(ground, [KNOWN], [], 8)
+    model = time_model()
+    times = [
+        expected_log(model, ground.problem, ground.device, one.kernel, config_from_json(ground.kernels[one.kernel], one.config))
+        for one in found.choices[1:]
+    ]  # fmt: skip
+    assert (found.choices[0], found.policy, times[0]) == (KNOWN, LED, min(times))
+    defaults = [
+        expected_log(model, ground.problem, ground.device, one.kernel, config_from_json(ground.kernels[one.kernel], one.config))
+        for one in ground.defaults()
+    ]  # fmt: skip
+    assert times[0] <= min(defaults)
+
+
+@pytest.mark.parametrize("why", ["nothing can be read", "sizes that it cannot judge"])
 def test_without_a_prediction(monkeypatch, why):
     """What is known, a few winners of similar problems, and the search's own way on."""
-    if why == "no predictor":
+
+    def missing():
+        raise OSError(2, "no such file")
+
+    if why == "nothing can be read":
         monkeypatch.setattr(promising, "shipped_predictor", lambda: None)
+        monkeypatch.setattr(promising, "time_model", missing)
     elif why == "sizes that it cannot judge":
         monkeypatch.setattr(promising, "judged", lambda *_: iter([log2(0)]))
-    ground = space("4090" if "device" in why else "h100")
+    ground = space("h100")
     kin = ground.defaults()[:1] * (KIN + 1)
     assert start(ground, [KNOWN], kin, 8) == ([KNOWN, *kin[:KIN]], Policy())

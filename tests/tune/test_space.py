@@ -96,21 +96,22 @@ def test_without_a_gpu_only_kernels_that_the_time_model_ranks():
     given = next(entry for entry in load_suite("kernelbench") if entry.id == "kb57").problem(
         "float16", "ieee", "channels_first"
     )
-    for slug, measured, has in (("4090", True, True), ("4090", False, False), ("h200", False, True)):
+    for slug, measured in (("4090", True), ("4090", False), ("h200", False)):
         found = searched(given, by_slug(slug), kernel, measured=measured).kernels
-        assert ("shared_rows" in found, "packed" in found) == (has, True), (slug, measured)
+        assert {"shared_rows", "packed"} <= set(found)
+        assert ("cudnn_last" in found) == measured, slug
 
 
 def test_without_a_gpu_fields_that_the_time_model_cannot_judge_are_held():
     """A search that predicts has no config with another value, not as a seed or a hint either; one that measures has."""
     pytest.importorskip("triton")
-    small = next(entry for entry in load_suite("models") if entry.id == "M079_n1").problem(
-        "float16", "ieee", "channels_first"
+    given = next(entry for entry in load_suite("kernelbench") if entry.id == "kb50").problem(
+        "float32", "ieee"
     )
-    measured, predicted = (searched(small, by_slug("h200"), kernel, measured=here) for here in (True, False))
-    assert measured.fields["implicit_gemm"]["SPLIT"] == (1, 2, 4, 8, 16)
-    assert predicted.fields["implicit_gemm"]["SPLIT"] == (1,)
-    split = [choice for choice in measured.defaults() if '"SPLIT":16' in choice.config]
-    assert split
-    assert not any(predicted.admits(choice) for choice in split)
-    assert all('"SPLIT":1,' in name.config for name in predicted.defaults() if name.kernel == "implicit_gemm")
+    measured, predicted = (searched(given, by_slug("h200"), kernel, measured=here) for here in (True, False))
+    assert measured.fields["direct"]["COMPENSATED"] == (0, 1)
+    assert predicted.fields["direct"]["COMPENSATED"] == (0,)
+    compensated = [choice for choice in measured.defaults() if '"COMPENSATED":1' in choice.config]
+    assert compensated
+    assert not any(predicted.admits(choice) for choice in compensated)
+    assert all('"COMPENSATED":0' in name.config for name in predicted.defaults() if name.kernel == "direct")

@@ -21,7 +21,7 @@ from tunedb.tune.workers import Parts
 SMALL, LARGE = landscape.problem("conv2d", in_w=32, n=1), landscape.problem("conv2d", in_w=256, n=1)
 CONFIG = '{"BLOCK_M":16,"BLOCK_N":16,"ORDER":"row","num_warps":4,"num_stages":1}'
 OTHER = CONFIG.replace('"row"', '"swizzle"')
-PARTS = Parts("landscape", "", "", "landscape:predict_us", "")
+PARTS = Parts("landscape", "", "", "landscape:expected", "")
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,10 @@ from tunedb.store import files
 from tunedb.store.read import Database
 from tunedb.store.rows import RowError, from_result
 from tunedb.store.write import Store
-from tunedb.tune.choose_winner import ATEN, winner, without_aten
+from tunedb.tune.choose_winner import ATEN, surest, winner, without_aten
 from tunedb.tune.journal import History
 from tunedb.tune.messages import Finished
+from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.settings import Settings
 from tunedb.tune.warm_start import nearest
 
@@ -74,6 +75,12 @@ class Answers:
         here, elsewhere = nearest(problem, self._winners, _KIN), nearest(problem, self._elsewhere, _KIN)
         return list(dict.fromkeys([*here[:_HERE], *elsewhere[:_ELSEWHERE], *here, *elsewhere]))
 
+    def proxied(self, problem: Problem) -> list[Choice]:
+        """Return the best candidates that were timed in the place of this GPU, where it is not here."""
+        if self._provenance == "measured":
+            return []
+        return list(timed(problem, self._device))[:_STORED]
+
     def recommended(self, problem: Problem) -> tuple[float | None, list[Choice]]:
         """Return what the databases say of a problem that this sweep has not searched yet.
 
@@ -102,7 +109,10 @@ class Answers:
 
     def record(self, final: Finished) -> tuple[Record, list[Tried]] | None:
         """Return the record that a final pass gives, and its finalists, best first. None where nobody has a time."""
-        best = winner(final.finalists, final.aten, self._wins_of(final.problem))
+        if self._provenance == "measured":
+            best = winner(final.finalists, final.aten, self._wins_of(final.problem))
+        else:
+            best = surest(final.finalists)
         if best is None:
             return None
         best_first = sorted(final.finalists, key=_rank)
@@ -137,7 +147,7 @@ class Answers:
             floor_us=floor_us(final.problem, self._device),
             error=final.aten_error if best.choice == ATEN else measurement.error,
             aten_error=final.aten_error,
-            provenance=self._provenance,
+            provenance="proxy" if measurement.detail.startswith(PROXY) else self._provenance,
             trials=final.trials,
             kernel_hash=self._kernels.source_hash(best.kernel),
             **{name: versions.get(name, "") for name in ("triton", "torch", "cudnn", "driver")},

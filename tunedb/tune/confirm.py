@@ -22,7 +22,7 @@ from tunedb.tune.workers import resolve
 
 __all__ = ["CANDIDATES", "confirm"]
 
-CANDIDATES = 5  # of a problem: a sweep stores four
+CANDIDATES = 5  # of a problem: a measured sweep stores four, a predicted one five
 
 
 def confirm(

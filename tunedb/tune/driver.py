@@ -4,9 +4,7 @@ import math
 import os
 import time
 import traceback
-from collections import deque
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
 
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement
@@ -28,58 +26,18 @@ from tunedb.tune.messages import (
     Setup,
     Want,
 )
-from tunedb.tune.promising import begun
-from tunedb.tune.shortlist import Shortlist
-from tunedb.tune.space import searched
+from tunedb.tune.tuning import Tuning
 from tunedb.tune.workers import resolve
-
-if TYPE_CHECKING:
-    from tunedb.tune.search import Search
 
 __all__ = ["FINALISTS", "drive"]
 
-FINALISTS = 4
+FINALISTS, EXPECTED = 4, 5  # of a search, and where times are predicted: as many as a confirmation times
+IN_FLIGHT = (
+    8  # choices under way where times are predicted: the same on every machine, so that the search is too
+)
 # Choices compiled beyond the trials of a search. For some configs the assembler unrolls the whole loop, which takes ten
 # seconds and more; waiting for the last of them left a GPU idle for a quarter of the time. A short stage gets fewer.
 _SPARE = 8
-
-
-class _Tuning:
-    """One problem being tuned: its search, and the compilations that ended and whose outcome the search has not seen yet."""
-
-    def __init__(self, job: Job, setup: Setup, kernels: Any, spare: int = 0) -> None:
-        self.problem = job.problem
-        self.past = len(job.past)
-        self.named = job.named is not None
-        # Only torch is timed, so that the next job is wanted at once.
-        self.look = not (job.trials or self.named)
-        self.ready: deque[tuple[Choice, Measurement]] = deque()
-        self.dry = self.look  # the search had no further choice when it was last asked
-        self.bug = ""
-        self.dropped = False  # another sweep has the problem
-        self.compile_s: dict[Choice, float] = {}  # what each choice took, until its trial ends
-        if job.named is not None:
-            self.search: Search | Shortlist = Shortlist(job.named)
-            return
-        try:
-            space = searched(job.problem, setup.device, kernels, measured=setup.gpu is not None)
-            self.search = begun(space, job.trials or job.ahead, job.hints, job.kin, job.past, spare)
-        except Exception:  # noqa: BLE001 (a wrong kernel fails its problems, not the sweep)
-            self.bug = traceback.format_exc()
-            self.dry = True
-
-    def ask(self, limit: int) -> Choice | None:
-        """Return the next choice to compile. One that depends on earlier results is given only while fewer than `limit` are in flight."""
-        if self.bug or self.dropped or (not self.search.seeded and self.search.pending >= limit):
-            return None
-        choice = self.search.ask()
-        self.dry = self.look or choice is None
-        return choice
-
-    def has_news(self) -> bool:
-        """Return whether a trial of this job, not of an earlier one, came to a time. A part of a shortlist is no news."""
-        new = [] if self.named else self.search.tried[self.past :]
-        return any(tried.measurement.status == "ok" for tried in new)
 
 
 class _Driver:
@@ -90,7 +48,7 @@ class _Driver:
         self._pool = CompilePool(
             setup.workers, compiler=setup.parts.compiler, timeout_s=setup.limits.compile_s
         )
-        self._lookahead = math.ceil(setup.workers * 1.5)
+        self._lookahead = IN_FLIGHT if setup.gpu is None else math.ceil(setup.workers * 1.5)
         self._runner: Runner | None = None
         if setup.gpu is not None:
             self._runner = Runner(
@@ -98,8 +56,8 @@ class _Driver:
             )
         self._pace = Pace()
         self._environment: dict[str, str] = {}
-        self._current: _Tuning | None = None
-        self._ahead: _Tuning | None = None
+        self._current: Tuning | None = None
+        self._ahead: Tuning | None = None
         self._wanting = False
         self._ending = False  # the time is up
         self._unkept = 0  # trials that the coordinator has not written yet
@@ -123,7 +81,7 @@ class _Driver:
             if self._runner is not None:
                 self._runner.close()
 
-    def _next(self) -> _Tuning:
+    def _next(self) -> Tuning:
         self._current = None
         while self._ahead is None:
             self._fill()
@@ -131,7 +89,7 @@ class _Driver:
         tuning, self._ahead = self._ahead, None
         return tuning
 
-    def _tune(self, tuning: _Tuning) -> None:
+    def _tune(self, tuning: Tuning) -> None:
         self._fill()
         aten_us = aten_error = aten = None
         if self._runner is not None and not tuning.bug:
@@ -155,7 +113,7 @@ class _Driver:
             self._conn.send(Dropped(tuning.problem))
             return
         complete = tuning.search.finished
-        finalists = tuning.search.best(FINALISTS)
+        finalists = tuning.search.best(FINALISTS if self._runner else EXPECTED)
         if self._runner is not None:
             aten, *timed = self._runner.final([tried.choice for tried in finalists])
             finalists = [
@@ -163,11 +121,10 @@ class _Driver:
                 for tried, measured in zip(finalists, timed, strict=True)
             ]
             aten_us = aten.time_us or aten_us
-        trials = len(tuning.search.tried)
-        versions = self._versions()
-        self._conn.send(
-            Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, versions, complete)
-        )
+        else:
+            aten_us = resolve(self._setup.parts.torch_time)(tuning.problem, self._setup.device)
+        trials, versions = len(tuning.search.tried), self._versions()
+        self._conn.send(Finished(tuning.problem, trials, finalists, aten, aten_us, aten_error, versions, complete))  # fmt: skip
 
     def _versions(self) -> dict[str, str]:
         if not self._environment:
@@ -204,7 +161,7 @@ class _Driver:
                         self._ahead = None
                 case Job():
                     self._wanting = False
-                    self._ahead = _Tuning(message, self._setup, self._kernels, self._spare(message))
+                    self._ahead = Tuning(message, self._setup, self._kernels, self._spare(message))
 
     def _drop(self, problem: Problem) -> None:
         if self._current is not None and self._current.problem == problem:
@@ -218,7 +175,7 @@ class _Driver:
 
     def _collect(self) -> None:
         for tag, outcome in self._pool.collect():
-            tuning: _Tuning
+            tuning: Tuning
             tuning, choice, submitted = tag
             seconds = time.monotonic() - submitted
             self._pace.compiled(seconds)
@@ -229,12 +186,10 @@ class _Driver:
             tuning.compile_s[choice] = seconds
             if isinstance(outcome, Bug):
                 tuning.bug = outcome.traceback
-            elif outcome.status == "ok":
-                tuning.ready.append((choice, outcome))
-            else:  # seen before the next trial starts: seen during one, it could complete the search and make that trial one too many
-                tuning.ready.appendleft((choice, outcome))
+            else:
+                tuning.compiled(choice, outcome)
 
-    def _outcome(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
+    def _outcome(self, tuning: Tuning, choice: Choice, compiled: Measurement) -> Measurement:
         if compiled.status != "ok" or tuning.named:
             return compiled
         if self._runner is None:
@@ -244,15 +199,16 @@ class _Driver:
         self._pace.timed(time.monotonic() - begin)
         return _with_resources(measured, compiled)
 
-    def _predicted(self, tuning: _Tuning, choice: Choice, compiled: Measurement) -> Measurement:
+    def _predicted(self, tuning: Tuning, choice: Choice, compiled: Measurement) -> Measurement:
         try:
-            predictor = resolve(self._setup.parts.predictor)
-            return compiled._replace(time_us=predictor(tuning.problem, *choice, compiled, self._setup.device))
+            expect = resolve(self._setup.parts.predictor)
+            expected: Measurement = expect(tuning.problem, *choice, compiled, self._setup.device)
         except Exception:  # noqa: BLE001 (the problem fails with it)
             tuning.bug = traceback.format_exc()
             return compiled._replace(status="invalid")
+        return expected
 
-    def _tell(self, tuning: _Tuning, choice: Choice, measurement: Measurement, began: float) -> None:
+    def _tell(self, tuning: Tuning, choice: Choice, measurement: Measurement, began: float) -> None:
         tried = tuning.search.tell(choice, measurement)
         if tried is not None:
             self._unkept += 1

@@ -1,16 +1,16 @@
 """Which configs a search tries first: what is known of its problem, then what the predictor expects most of."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tunedb.dispatch.unseen.choose import judged
 from tunedb.dispatch.unseen.features import KERNELS
 from tunedb.dispatch.unseen.shipped import shipped_predictor
-from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.dispatch.unswept import knows
 from tunedb.kernel import config_from_json
 from tunedb.record import Choice, Tried
+from tunedb.tune.predict.time_model import expected_log, time_model
 from tunedb.tune.search import Policy, Search, rng_of
 from tunedb.tune.space import Space
 
@@ -25,6 +25,9 @@ SHORT = 32  # trials of a short search
 KIN = 5  # winners of similar problems that are tried where nothing is predicted
 # The first choices are alike: with one leader and as many steps as TPE a search stayed beside them (docs/experiments.md, 2026-11-27, third model).
 LED = Policy(leaders=3, steps=0.3, covering=0.25, defaults=False)
+
+
+Judge = Callable[[Sequence[tuple[str, Any]]], Sequence[float]]  # the more, the better, as log2
 
 
 class Start(NamedTuple):
@@ -50,20 +53,32 @@ def begun(
 def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: int) -> Start:
     """Return the first choices of a search of so many trials. It is the same in every run.
 
-    `hints` are what databases hold of the very problem: they come first. `kin` are winners of similar problems. Without a predictor
-    of the device some of those follow, and the kernels' defaults. With one, winners, defaults and random configs are ordered by
-    what it expects of them.
+    `hints` are what databases hold of the very problem: they come first. `kin` are winners of similar problems. Winners, defaults
+    and random configs follow in the order of what the device's predictor, or the time model, expects of them.
     """
-    predictor = shipped_predictor()
-    if predictor is not None and knows(predictor, space.device):
+    judge = _judge_of(space)
+    if judge is not None:
         try:
-            return Start([*hints, *_expected(predictor, space, kin, trials)], LED)
+            return Start([*hints, *_expected(judge, space, kin, trials)], LED)
         except (ArithmeticError, LookupError, TypeError, ValueError):
             pass  # sizes that no trial has taught anything of
     return Start([*hints, *kin[:KIN]], Policy())
 
 
-def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials: int) -> list[Choice]:
+def _judge_of(space: Space) -> Judge | None:
+    """Return what says how good configs should be: the predictor of the device, else the time model; None where neither can be read."""
+    problem, device = space.problem, space.device
+    predictor = shipped_predictor()
+    if predictor is not None and knows(predictor, device):
+        return lambda given: [guess.gain for guess in judged(predictor, problem, device, given)]
+    try:
+        model = time_model()
+    except (OSError, ValueError):
+        return None
+    return lambda given: [-expected_log(model, problem, device, *one) for one in given]
+
+
+def _expected(of: Judge, space: Space, kin: Iterable[Choice], trials: int) -> list[Choice]:
     """Return the most promising configs, then the defaults that are worth a trial."""
     rng = rng_of(space)
     gains: dict[Choice, float] = {}
@@ -71,8 +86,7 @@ def _expected(predictor: Predictor, space: Space, kin: Iterable[Choice], trials:
     def judge(choices: Iterable[Choice | None]) -> None:
         new = [one for one in dict.fromkeys(choices) if one and one not in gains and one.kernel in KERNELS]
         given = [(one.kernel, config_from_json(space.kernels[one.kernel], one.config)) for one in new]
-        for one, guess in zip(new, judged(predictor, space.problem, space.device, given), strict=True):
-            gains[one] = guess.gain
+        gains.update(zip(new, of(given), strict=True))
 
     defaults = space.defaults()
     judge([*map(space.admits, kin), *defaults, *(space.draw(rng, set()) for _ in range(DRAWN))])

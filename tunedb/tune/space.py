@@ -11,7 +11,7 @@ from tunedb.errors import ConfigError
 from tunedb.kernel import Kernel, config_from_json, config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice
-from tunedb.tune import predict
+from tunedb.tune.predict import formula
 
 __all__ = ["Space", "Value", "is_ordered", "searched"]
 
@@ -202,7 +202,7 @@ def searched(problem: Problem, device: Device, kernels: Any, *, measured: bool) 
     found = {name: kernels.load(name) for name in kernels.names()}
     if measured:
         return Space(problem, device, found)
-    ranked = {name: kernel for name, kernel in found.items() if predict.ranks(kernel, device)}
+    ranked = {name: kernel for name, kernel in found.items() if formula.ranks(kernel, device)}
     return Space(
-        problem, device, ranked, {name: predict.fixed_fields(kernel) for name, kernel in ranked.items()}
+        problem, device, ranked, {name: formula.fixed_fields(kernel) for name, kernel in ranked.items()}
     )

@@ -110,7 +110,8 @@ class SweepState:
                 self._states[problem] = "running"
                 tried = past.tried()
                 self._ended[problem] = len(tried)
-                hints, kin = self._recommended.get(problem, ()), self._answers.kin(problem)
+                hints = [*self._answers.proxied(problem), *self._recommended.get(problem, ())]
+                kin = self._answers.kin(problem)
                 return Job(problem, trials, tried, hints, ahead=STAGES[0], kin=kin)
         return None
 

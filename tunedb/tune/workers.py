@@ -22,8 +22,9 @@ class Parts(NamedTuple):
     kernels: str = "tunedb.kernel"  # names(), load(name), source_hash(name)
     compiler: str = "tunedb.compile:compile_candidate"
     bench: str = "tunedb.measure.bench:Bench"
-    predictor: str = "tunedb.tune.predict:predict_us"
+    predictor: str = "tunedb.tune.predict.expected:expected"
     environment: str = "tunedb.measure.versions:environment"
+    torch_time: str = "tunedb.tune.predict.torch_time:torch_us"
 
 
 def resolve(text: str) -> Any:

@@ -29,7 +29,7 @@ _WORDS = {
     "LOOP": ("taps", "channels", "flat"),
     "ORDER": ("m", "n", "swizzle"),
 }
-# The arithmetic of tunedb/tune/predict.py without the compiler's facts, in seconds and bytes; trees put its parts together.
+# The arithmetic of tunedb/tune/predict/formula.py without the compiler's facts, in seconds and bytes; trees put its parts together.
 _MEMORY_S, _LOAD_S, _LAUNCH_S, _L2_BYTES_PER_CLOCK = 0.6e-6, 0.3e-6, 2e-6, 20
 
 

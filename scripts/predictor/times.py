@@ -1,0 +1,161 @@
+"""Fits the trees of tunedb/tune/predict: times of configs across devices, and torch's time on Ada. Needs LightGBM, scikit-learn and numpy."""
+
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightgbm
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+from trials.table import DOUBTFUL, Row
+
+from predictor.fitting import arrays
+from tunedb.device import by_slug, floor_us
+from tunedb.device.sustained import sustained
+from tunedb.kernel import config_from_json, load
+from tunedb.problem import Problem
+from tunedb.suite import load_suite
+from tunedb.tune.predict.scale import moved_us
+from tunedb.tune.predict.time_model import base_log, features, knows
+from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
+
+__all__ = ["CHOSEN", "Published", "Trials", "fitted", "time_trees", "torch_trees"]
+
+SETTINGS: dict[str, Any] = {
+    "objective": "l2", "learning_rate": 0.06, "num_leaves": 15, "min_data_in_leaf": 8, "feature_fraction": 0.4,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "seed": 0, "deterministic": True, "num_threads": 2,
+}  # fmt: skip
+TREES = 300
+EXTRA = {"n_estimators": 200, "min_samples_leaf": 2, "random_state": 0, "n_jobs": 2}
+# The config of which most is expected takes so much longer than expected: the best of many guesses was chosen for its luck too.
+# Median of problems whose code the trees had not seen (benchmarks/predicted, sm_89 from sm_90).
+CHOSEN = 1.28
+
+Array = np.ndarray[Any, Any]
+
+
+class Trials:
+    """Configs that ran, as features, with what floor and formula say of them and what they took, as log2 of microseconds."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = [
+            row
+            for row in rows
+            if knows(row.kernel) and row.status == "ok" and row.status != DOUBTFUL and row.time_us
+        ]
+        self.slugs = np.array([row.device for row in self.rows])
+        self.keys = [(row.device, row.problem) for row in self.rows]
+        at = {key: number for number, key in enumerate(dict.fromkeys(self.keys))}
+        self.of = np.array([at[key] for key in self.keys])
+        found, base = [], []
+        for row in self.rows:
+            device, config = by_slug(row.device), config_from_json(load(row.kernel), row.config)
+            found.append(features(row.problem, device, row.kernel, config))
+            base.append(base_log(row.problem, device, found[-1]))
+        self.features, self.base = np.array(found), np.array(base)
+        self.took = np.log2([row.time_us or 1.0 for row in self.rows])
+        best = np.full(len(at), np.inf)
+        np.minimum.at(best, self.of, self.took)
+        # Each problem counts alike, and a config counts less the further it is from the best: only good ones are chosen among.
+        self.weight = 2 ** (-0.5 * (self.took - best[self.of])) / np.sqrt(np.bincount(self.of)[self.of])
+
+
+def time_trees(trials: Trials, use: Array) -> Any:
+    """Return LightGBM's model of the logarithms by which the trials of `use` differ from the formula."""
+    data = lightgbm.Dataset(trials.features[use], (trials.took - trials.base)[use], weight=trials.weight[use])
+    return lightgbm.train(SETTINGS, data, TREES)
+
+
+class Layer(NamedTuple):
+    """A convolution of which others published torch's times, in microseconds by card."""
+
+    id: str
+    problem: Problem
+    hopper_us: float  # the H200's, of this project
+    published: dict[str, float]
+
+
+class Published:
+    """The layers of a file of published times."""
+
+    def __init__(self, path: Path) -> None:
+        self.layers = list(_layers(json.loads(path.read_text())["eager_ms"]))
+        # An L4 is slower than its facts say, by a factor that all its times share.
+        self.slower = {"l4": statistics.median(
+            one.published["L4"] / moved_us(one.published["L40S"], one.problem, by_slug(ADA), by_slug("l4")) for one in self.layers
+        )}  # fmt: skip
+
+    def ratio(self, one: Layer) -> float:
+        """Return log2 of how much longer torch takes on an L40S than on an H200, by the times of both Ada cards."""
+        from_l4 = moved_us(one.published["L4"] / self.slower["l4"], one.problem, by_slug("l4"), by_slug(ADA))
+        return statistics.fmean((math.log2(one.published["L40S"]), math.log2(from_l4))) - math.log2(
+            one.hopper_us
+        )
+
+
+def _layers(published: dict[str, dict[str, float]]) -> Iterator[Layer]:
+    from tunedb.store.read import Database
+
+    file = Database(Path(__file__).resolve().parents[2] / "db" / f"{HOPPER}.sqlite", immutable=True)
+    for entry in load_suite("kernelbench"):
+        if entry.id in published:
+            problem = entry.problem("float32", "tf32")
+            record = file.record(problem, HOPPER)
+            if record is None or record.aten_us is None:
+                continue
+            times = {card: 1e3 * ms for card, ms in published[entry.id].items()}
+            yield Layer(entry.id, problem, record.aten_us, times)
+
+
+def torch_trees(published: Published, layers: Sequence[Layer]) -> ExtraTreesRegressor:
+    """Return extra trees of how much longer torch takes on an L40S."""
+    found = ExtraTreesRegressor(**EXTRA)
+    found.fit(
+        [ratio_features(one.problem, one.hopper_us) for one in layers],
+        [published.ratio(one) for one in layers],
+    )
+    return found
+
+
+def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the forests as arrays, and the facts beside them."""
+    every = np.ones(len(trials.rows), bool)
+    forests = {
+        "time": arrays(time_trees(trials, every).dump_model()),
+        "torch": extra_arrays(torch_trees(published, published.layers)),
+    }
+    facts = {
+        "trials": len(trials.rows), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN,
+        "slower": {slug: round(factor, 3) for slug, factor in published.slower.items()}, "reached": reached(trials),
+    }  # fmt: skip
+    return forests, facts
+
+
+def reached(trials: Trials) -> dict[str, float]:
+    """Return the largest share of the sustained floor that each kernel's code has reached, by its instructions and the width of its numbers."""
+    found: dict[str, float] = defaultdict(float)
+    for row in trials.rows:
+        device = by_slug(row.device)
+        name = f"{'wgmma' if device.wgmma else 'mma_sync'} {row.kernel} {'float32' if row.problem.dtype == 'float32' else 'half'}"
+        found[name] = max(found[name], floor_us(row.problem, sustained(device)) / (row.time_us or math.inf))
+    return {name: round(share, 3) for name, share in sorted(found.items())}
+
+
+def extra_arrays(model: ExtraTreesRegressor) -> dict[str, Any]:
+    """Return scikit-learn's trees as the arrays of tunedb.dispatch.unseen.trees.Forest; their mean becomes a sum."""
+    found: dict[str, list[Any]] = {name: [] for name in ("roots", "column", "threshold", "left", "right")}
+    for one in model.estimators_:
+        tree, first = one.tree_, len(found["column"])
+        found["roots"].append(first)
+        for node in range(tree.node_count):
+            leaf = tree.children_left[node] < 0
+            found["column"].append(-1 if leaf else int(tree.feature[node]))
+            value = tree.value[node][0][0] / len(model.estimators_) if leaf else tree.threshold[node]
+            found["threshold"].append(float(f"{value:.5g}" if leaf else f"{value:.9g}"))
+            found["left"].append(0 if leaf else first + int(tree.children_left[node]))
+            found["right"].append(0 if leaf else first + int(tree.children_right[node]))
+    return {"base": 0.0, **found}

@@ -1,0 +1,43 @@
+"""Fitting the time model: what is written answers as what was fitted. Needs LightGBM and scikit-learn, which tunedb does not."""
+
+from pathlib import Path
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("lightgbm")
+pytest.importorskip("sklearn")
+pytest.importorskip("triton")
+
+from tunedb.dispatch.unseen.features import KERNELS  # noqa: E402
+from tunedb.dispatch.unseen.trees import forest_of  # noqa: E402
+from tunedb.tune.predict.time_model import COLUMNS, time_model  # noqa: E402
+from tunedb.tune.predict.torch_time import ratio_features  # noqa: E402
+
+TRIALS = Path(__file__).parents[2] / "benchmarks" / "trials"
+
+
+@pytest.fixture
+def times(scripts):
+    return scripts("predictor.times")
+
+
+def test_extra_trees_as_arrays(times):
+    """Their mean, walked in plain Python, is scikit-learn's."""
+    published = times.Published(TRIALS / "published.json")
+    model = times.torch_trees(published, published.layers)
+    forest = forest_of(times.extra_arrays(model), COLUMNS["torch"])
+    for one in published.layers[:8]:
+        features = ratio_features(one.problem, one.hopper_us)
+        assert forest.value(features) == pytest.approx(model.predict([features])[0], abs=2e-3)
+
+
+def test_the_shipped_model_is_what_the_tables_give(times):
+    """Its counts are those of the kept trials, and it knows every device that has some."""
+    from trials.table import read
+
+    rows = [row for path in sorted(TRIALS.glob("*.csv.gz")) for row in read(path)]
+    fine = [row for row in rows if row.kernel in KERNELS and row.status == "ok" and row.time_us]
+    model = time_model()
+    assert (model.facts["trials"], model.devices) == (len(fine), ("h100", "h100-sm89", "h200"))
+    assert model.facts["problems"] == len({(row.device, row.problem) for row in fine})

@@ -1,0 +1,1 @@
+"""What a config, and torch, should take on a GPU that is not here."""

@@ -1,0 +1,55 @@
+"""What a compiled candidate should take on a GPU that is not here, how sure that is, and what it rests on."""
+
+from typing import Any
+
+from tunedb.device import Device, floor_us
+from tunedb.device.sustained import sustained
+from tunedb.kernel import config_from_json, load
+from tunedb.problem import Problem
+from tunedb.record import Choice, Measurement
+from tunedb.tune.predict.formula import predict_us
+from tunedb.tune.predict.proxies import PROXY, timed
+from tunedb.tune.predict.time_model import expected_log, knows, time_model
+
+__all__ = ["SIGMA", "expected"]
+
+# How far expected times are off, as a standard deviation of log2: of a time that was moved from a proxy, of one that the time model gives,
+# and of the formula alone (benchmarks/predicted).
+SIGMA = {"proxy": 0.25, "model": 0.42, "formula": 1.0}
+_FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
+
+
+def expected(
+    problem: Problem, kernel: str, config: str, resources: Measurement, device: Device
+) -> Measurement:
+    """Return a compiled candidate's measurement with the time that is expected of it, from its 20th to its 80th percentile.
+
+    Where the config was timed on a proxy, that time is moved by what the time model says of both devices, and `detail` says so; else
+    it is the time model's; for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger
+    share of the floor, by what the device sustains, than code of that kind was ever measured to reach.
+    Raises ValueError: for a kernel that Triton does not compile, such as torch's own.
+    """
+    if not knows(kernel):
+        return _with(resources, predict_us(problem, kernel, config, resources, device), "formula")
+    parsed = config_from_json(load(kernel), config)
+    model = time_model()
+    here = expected_log(model, problem, device, kernel, parsed)
+    least = floor_us(problem, sustained(device)) / reached(model.facts, problem, kernel, device)
+    proxy = timed(problem, device).get(Choice(kernel, config))
+    if proxy is None:
+        return _with(resources, max(least, 2.0**here * model.facts["chosen"]), "model")
+    there = expected_log(model, problem, proxy.device, kernel, parsed)
+    told = f"{PROXY}{proxy.device.slug}, which takes {proxy.us:.4g} us"
+    return _with(resources._replace(detail=told), max(least, proxy.us * 2.0 ** (here - there)), "proxy")
+
+
+def reached(facts: Any, problem: Problem, kernel: str, device: Device) -> float:
+    """Return the largest share of the sustained floor that this kind of code was ever measured to reach, at most 1."""
+    code = "wgmma" if device.wgmma else "mma_sync"
+    size = "float32" if problem.dtype == "float32" else "half"
+    return float(min(1.0, facts["reached"].get(f"{code} {kernel} {size}", 1.0)))
+
+
+def _with(resources: Measurement, us: float, source: str) -> Measurement:
+    spread = 2.0 ** (_FIFTH * SIGMA[source])
+    return resources._replace(time_us=us, time_us_low=us / spread, time_us_high=us * spread)
