@@ -1,9 +1,11 @@
 """The best known answer for a problem on a device, and why: user files over shipped ones, tier by tier."""
 
 from collections.abc import Callable, Iterator
+from math import inf, log2
 from typing import Any
 
-from tunedb.device import Device, gpu_of
+from tunedb.device import CATALOGUE, Device, gpu_of
+from tunedb.dispatch.likely import only_if_likely
 from tunedb.dispatch.reasons import times, why_near
 from tunedb.dispatch.unswept import unswept
 from tunedb.dispatch.usable import (
@@ -36,15 +38,15 @@ def answer(problem: Problem, device: Device) -> Answer:
     exact: a fresh record of this problem on this device.
     near: the nearest record of the same layer on this device within LAYER_LIMIT doublings (between_layers);
     where no fresh one can be used, a stale one of this problem or of a near one.
-    other-device: the same from other devices' files, those of the same compute capability first. Records measured with
-    an older generation's code ("h200-sm89") answer for no other device: torch ran the GPU's own code beside them.
+    other-device: the same from other devices' files, those of the same compute capability first, and of them the one whose number of
+    multiprocessors is closest. Records measured with an older generation's code ("h200-sm89") answer for no other device: torch ran the GPU's own code beside them.
     expected: on a GPU that the shipped predictor knows, the config with the best expected time, where it is expected to beat torch by
     enough, with enough certainty (unswept.py); no other rule is asked then.
     default: on other GPUs what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
-    A predicted record does not know torch's time: where torch won the same problem when it was measured on another device,
-    or nothing but cuDNN did, torch answers.
+    A record by proxy or predicted answers where it is likely enough to be faster than torch (likely.py). One that says nothing of torch's
+    time gives way where torch won the same problem when it was measured on another device, or nothing but cuDNN did.
     A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
     and config, compiled for bfloat16, do the same work in the same time.
     Raises nothing for what files hold: at most one TunedbWarning a file. Takes no more of them than tunedb/store/budget.py says.
@@ -83,12 +85,13 @@ def _answer(problem: Problem, device: Device) -> Answer:
     own = opened(device.slug)
     notes: list[str] = []
     found = _exact(problem, device, own, notes) or _near(problem, device, own)
-    if found is None or _only_predicted(found):
+    if found is None or _knows_no_torch(found):
         found = _elsewhere_instead(found, problem, device, own)
     found = found or unswept(problem, device, own, opened_elsewhere(device.slug))
     if found is None:
         why = f"no record on {device.slug} or elsewhere is near enough, so torch's own kernel answers."
         found = Answer("aten", "aten", None, None, why)
+    found = only_if_likely(found, device)
     return found._replace(reason=" ".join([*notes, found.reason]))
 
 
@@ -133,7 +136,7 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Itera
         capability = known.get(record.device, 0)
         far = between_layers(problem, record.problem)
         return (
-            capability // 10 != device.capability // 10, capability != device.capability,
+            capability // 10 != device.capability // 10, capability != device.capability, _unlike(record.device, device),
             PROVENANCES.index(record.provenance), far, differing(problem, record.problem), record.device,
         )  # fmt: skip
 
@@ -143,14 +146,22 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Itera
             yield _near_answer("other-device", found, problem, device)
 
 
+def _unlike(slug: str, device: Device) -> float:
+    """Return how many doublings the multiprocessors of a GPU of the catalogue are from a device's; of others, that it is far."""
+    known = next((one for one in CATALOGUE if one.slug == slug), None)
+    return inf if known is None else abs(log2(known.sm_count / device.sm_count))
+
+
 def _near_answer(tier: str, found: Usable, problem: Problem, device: Device) -> Answer:
     return Answer(
         tier, found.record.kernel, found.config, found.record, why_near(problem, found.record, device)
     )
 
 
-def _only_predicted(found: Answer) -> bool:
-    return found.record is not None and found.record.provenance == "predicted"
+def _knows_no_torch(found: Answer) -> bool:
+    """Return whether an answer is predicted, and torch's time is not."""
+    record = found.record
+    return record is not None and record.provenance == "predicted" and record.aten_us is None
 
 
 def _elsewhere_instead(

@@ -1,0 +1,54 @@
+"""How sure it is that an answer beats torch where neither was timed on this GPU."""
+
+from math import erf, log2, sqrt
+
+from tunedb.describe import micros
+from tunedb.device import Device
+from tunedb.device.catalogue import generation
+from tunedb.dispatch.usable import Answer
+from tunedb.record import Record
+
+__all__ = ["LEAST", "chance", "likely_faster", "only_if_likely"]
+
+# An answer that nobody timed is given where it is at least so likely to be faster than torch, by its time and torch's in the record.
+LEAST = 0.9
+# How far torch's expected time is off, as a standard deviation of log2 (benchmarks/predicted): on a Hopper GPU, from another one's measured
+# time; on others, from published times of two Ada cards, each layer left out in turn; and there in 16 bits, of which none were published
+# and for which more is assumed.
+_TORCH_ON_HOPPER, _TORCH_ELSEWHERE, _TORCH_IN_16_BITS = 0.2, 0.72, 1.0
+_FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
+_UNSAID = 0.4  # where a record has no percentiles
+
+
+def chance(record: Record, device: Device) -> float | None:
+    """Return the probability that a record's time is shorter than torch's on a device; None where it does not know torch's."""
+    if not record.aten_us:
+        return None
+    own = _UNSAID
+    if record.time_us_low and record.time_us_high and record.time_us_low < record.time_us_high:
+        own = log2(record.time_us_high / record.time_us_low) / (2 * _FIFTH)
+    return likely_faster(record.time_us, record.aten_us, own, record.problem.dtype, device)
+
+
+def likely_faster(own_us: float, torch_us: float, own: float, dtype: str, device: Device) -> float:
+    """Return the probability that an expected time is shorter than torch's; `own` is its standard deviation, of log2."""
+    if generation(device.own_capability or device.capability).wgmma:
+        torch = _TORCH_ON_HOPPER
+    else:
+        torch = _TORCH_ELSEWHERE if dtype == "float32" else _TORCH_IN_16_BITS
+    return 0.5 * (1 + erf(log2(torch_us / own_us) / sqrt(2 * (own**2 + torch**2))))
+
+
+def only_if_likely(found: Answer, device: Device) -> Answer:
+    """Return an answer that nobody timed with how sure it is in its reason, or torch where that is too little."""
+    record = found.record
+    if record is None or record.provenance == "measured" or found.kernel == "aten":
+        return found
+    sure = chance(record, device)
+    if sure is None:
+        return found
+    said = f"faster than torch, which is expected to take {micros(record.aten_us)} there, with a probability of {100 * sure:.0f} %"
+    if sure >= LEAST:
+        return found._replace(reason=f"{found.reason} It is {said}.")
+    reason = f"{found.reason} It would be {said}: at least {100 * LEAST:.0f} % are asked for, so torch's own kernel answers."
+    return Answer("aten", "aten", None, record, reason)
