@@ -30,7 +30,7 @@ class Group(NamedTuple):
     provenance: str
     records: int
     stale: int
-    compared: int  # measured or by proxy, and torch's time is known
+    compared: int  # measured, torch's time too
     torch_kernel: int  # of the compared: torch's own kernel won
     speedup: float | None  # torch's time over the record's, of the compared
     floor_share: float | None  # floor over the record's time; of a predicted group it is the prediction's
@@ -47,7 +47,7 @@ class Named(NamedTuple):
     def speedup(self) -> float | None:
         """Torch's time over the record's; None where that was not measured."""
         record = self.record
-        known = record.provenance != "predicted" and record.aten_us and record.time_us
+        known = record.provenance == "measured" and record.aten_us and record.time_us
         return record.aten_us / record.time_us if known and record.aten_us else None
 
 

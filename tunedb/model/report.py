@@ -192,11 +192,11 @@ def _row(entry: Entry, found: Explanation, typicals: Typicals) -> Row:
 
 
 def _times(found: Explanation) -> tuple[float | None, float | None]:
-    """Return torch's time and that of the answer. A prediction says nothing of torch, and its aten is no measurement."""
+    """Return torch's time and that of the answer. What was not measured on this device promises nothing: torch's time is expected only."""
     record = found.answer.record
     if record is None or found.expected_us is None:
         return None, None
-    if record.provenance == "predicted":
+    if record.provenance != "measured":
         return None, found.expected_us
     if record.kernel == "aten":
         return found.expected_us, found.expected_us

@@ -7,7 +7,7 @@ __all__ = ["counted", "gain", "here", "printable", "rest", "speedup", "trust"]
 
 MEANS = {
     "measured": "measured on this device for exactly this problem",
-    "proxy": "measured on another device in its place",
+    "proxy": "timed on another device in its place and moved to this one",
     "borrowed": "borrowed from a record of another problem, dtype or device, scaled by the work",
     "predicted": "predicted by the model, never timed",
 }

@@ -139,11 +139,11 @@ def shown_text(found: Shown) -> str:
          candidate.kernel, candidate.config)
         for rank, candidate in enumerate(found.top, 1)
     ]  # fmt: skip
-    speedup = (
-        ""
-        if record.aten_us is None
-        else f", aten {micros(record.aten_us)} ({record.aten_us / record.time_us:.2f} times)"
-    )
+    speedup = ""
+    if record.aten_us is not None and record.provenance == "measured":
+        speedup = f", aten {micros(record.aten_us)} ({record.aten_us / record.time_us:.2f} times)"
+    elif record.aten_us is not None:
+        speedup = f" expected, torch's {micros(record.aten_us)}"
     stale = ", stale: its kernel has changed" if is_stale(record.kernel, record.kernel_hash) else ""
     made_with = versions(record.triton, record.torch, record.cudnn, record.driver)
     if found.distribution:
@@ -172,10 +172,11 @@ def _all(path: Path) -> list[Record]:
 
 def _count(path: Path, device: str, op: str, records: list[Record]) -> Count:
     provenances = Counter(record.provenance for record in records)
-    ratios = [log(record.aten_us / record.time_us) for record in records if record.aten_us]
+    timed = [record for record in records if record.provenance == "measured"]
+    ratios = [log(record.aten_us / record.time_us) for record in timed if record.aten_us]
     return Count(
         path, device, op, len(records), provenances["measured"], len(records) - provenances["measured"],
-        sum(record.kernel != "aten" and record.aten_us is not None for record in records),
+        sum(record.kernel != "aten" and record.aten_us is not None for record in timed),
         exp(sum(ratios) / len(ratios)) if ratios else None, sum(is_stale(record.kernel, record.kernel_hash) for record in records),
     )  # fmt: skip
 

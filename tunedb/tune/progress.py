@@ -144,7 +144,7 @@ class PlainProgress(Progress):
 
     def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:
         super().finished(slot, label, record, done)
-        aten = "" if record.aten_us is None else f", aten {micros(record.aten_us)}"
+        aten = _of_torch(record)
         origin = "" if slot is not None else " (from the history)"
         self.note(
             f"[{self.head()}] {label}: {record.kernel} {micros(record.time_us)}{aten}, floor {micros(record.floor_us)}{origin}"
@@ -189,7 +189,7 @@ class LiveProgress(Progress):
 
     def finished(self, slot: int | None, label: str, record: Record, done: bool = True) -> None:
         super().finished(slot, label, record, done)
-        aten = "" if record.aten_us is None else f", aten {micros(record.aten_us)}"
+        aten = _of_torch(record)
         self.note(f"{label}: {record.kernel} {micros(record.time_us)}{aten}, floor {micros(record.floor_us)}")
 
     def failed(self, slot: int | None, label: str, state: str, cause: str) -> None:
@@ -262,3 +262,10 @@ def gains(standing: Standing, rate: float) -> str:
     known = f"{standing.known} of {standing.layers} layers known"
     saved = micros(standing.before_us - standing.after_us) if standing.known else "-"
     return f"{known}, {saved} of {micros(standing.before_us or None)} saved a forward pass, {micros(standing.open_us)} open, {rate:.1f} trials/s"
+
+
+def _of_torch(record: Record) -> str:
+    """Return torch's time for a line about a record, and whether it was measured."""
+    if record.aten_us is None:
+        return ""
+    return f", {'aten' if record.provenance == 'measured' else 'torch expected'} {micros(record.aten_us)}"

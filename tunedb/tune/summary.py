@@ -71,6 +71,11 @@ class Summary(NamedTuple):
         return states <= {"done", "left", "waiting"} and self.ended not in _SIGNALLED and timed
 
     @property
+    def expected(self) -> bool:
+        """Whether the records' times, and torch's, are by proxy or predicted: nothing was timed on the GPU itself."""
+        return bool(self.records) and all(one.provenance != "measured" for one in self.records.values())
+
+    @property
     def exit_status(self) -> int:
         """The status that a command ends with: 0 done, 1 not every answer, 130 after Ctrl-C, 143 after SIGTERM."""
         return _SIGNALLED.get(self.ended, 0 if self.complete else 1)
@@ -105,12 +110,11 @@ def table_of(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _problems(summary: Summary) -> list[tuple[str, ...]]:
-    if summary.records and all(one.provenance == "predicted" for one in summary.records.values()):
-        # The model predicts no time of torch's.
+    if summary.expected:
         return [
-            ("problem", "kernel", "predicted", "floor"),
+            ("problem", "kernel", "expected", "torch expected", "floor"),
             *(
-                (summary.labels[problem], one.kernel, micros(one.time_us), micros(one.floor_us))
+                (summary.labels[problem], one.kernel, *map(micros, (one.time_us, one.aten_us, one.floor_us)))
                 for problem, one in summary.records.items()
             ),
         ]
@@ -123,8 +127,8 @@ def _problems(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _layers(summary: Summary) -> list[tuple[str, ...]]:
-    known = any(layer.before_us for layer in summary.layers.values())  # torch's time, which no model predicts
-    gain = ("before", "after", "saved a forward pass") if known else ("predicted",)
+    known = not summary.expected and any(layer.before_us for layer in summary.layers.values())
+    gain = ("before", "after", "saved a forward pass") if known else ("expected",)
     rows: list[tuple[str, ...]] = [("layer", "state", "calls", *gain, "trials")]
     layers = sorted(summary.layers.values(), key=lambda layer: (-layer.saved_us, -layer.pass_us))
     for layer in layers:
@@ -143,8 +147,8 @@ def _total(summary: Summary) -> str:
     layers = [layer for layer in summary.layers.values() if layer.pass_us]
     now = sum(layer.pass_us for layer in layers)
     saved = sum(layer.saved_us for layer in layers)
-    if not any(layer.before_us for layer in layers):  # the model predicts no time of torch's
-        return f"convolutions of one forward pass: {micros(now or None)} predicted"
+    if summary.expected or not any(layer.before_us for layer in layers):
+        return f"convolutions of one forward pass: {micros(now or None)} expected"
     text = f"convolutions of one forward pass: {micros(now + saved)} before -> {micros(now)} after, {micros(saved or None)} saved"
     if now:
         text += f" ({saved / (now + saved):.1%})"
