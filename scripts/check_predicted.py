@@ -1,0 +1,83 @@
+"""Hold predictions against what was measured, each with what it is asked about left out of what it knows.
+
+    python scripts/check_predicted.py --road out/road.json
+
+Writes benchmarks/predicted/predicted.json and README.md. Needs LightGBM, scikit-learn and numpy. Tables:
+
+    h100_from_h200         a GPU that nobody owns: the H200's data alone pick configs for the H100, among what both have timed
+    h200_from_h100         the other way round
+    h100_never_timed       the same trees on problems that the H200 has not: they pick among what was tried on the H100
+    sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100
+    torch_on_l40s, _l4     published times of torch, each layer left out of the fit
+    road                   files predicted for the H100 from the H200's data alone, after `tunedb confirm` on an H100: --road gives the rows of
+                           scripts/follow_road.py, kept in predicted.json where it is left out
+
+`of_swept` is the time of the best config that was measured over the pick's (geometric mean), `lowest` the least of them, `time_error` and
+`torch_time_error` medians of |expected / measured - 1|, `below_0_97` the share of answers slower than that of torch's speed.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from predictor.compared import figures
+from predictor.held_out import generation, known_elsewhere, never_timed, torch_on_ada
+from predictor.predicted_page import page
+from predictor.times import Published, Trials
+from trials.table import read
+
+ROOT = Path(__file__).resolve().parents[1]
+TRIALS, OUT = ROOT / "benchmarks" / "trials", ROOT / "benchmarks" / "predicted"
+DEVICES = ("h100", "h200", "h100-sm89")
+EMPTY = dict.fromkeys(
+    ("of_swept", "lowest", "rank_correlation", "time_error", "torch_time_error", "below_0_97")
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--road", type=Path, help="what scripts/follow_road.py wrote")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args(argv)
+    kept = given.out / "predicted.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    found = tables(
+        Trials([row for slug in DEVICES for row in read(TRIALS / f"{slug}.csv.gz")]),
+        Published(TRIALS / "published.json"),
+    )
+    road = (
+        json.loads(given.road.read_text())
+        if given.road
+        else {name: known[name] for name in known if name.startswith("road")}
+    )
+    given.out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(found | road, indent=1) + "\n")
+    (given.out / "README.md").write_text(page(found | road))
+    print(json.dumps(found | road))
+    return 0
+
+
+def tables(trials: Trials, published: Published) -> dict[str, dict[str, Any]]:
+    """Return every table but the road's."""
+    found = {
+        "h100_from_h200": figures(list(known_elsewhere(trials, "h200", "h100"))),
+        "h200_from_h100": figures(list(known_elsewhere(trials, "h100", "h200"))),
+        "h100_never_timed": figures(list(never_timed(trials, "h200", "h100"))),
+        "sm89_from_sm90": figures(list(generation(trials, "h100-sm89"))),
+    }
+    for card, errors in torch_on_ada(published).items():
+        off = [abs(2**error - 1) for error in errors]
+        found[f"torch_on_{card.lower()}"] = {
+            "problems": len(errors), **EMPTY, "torch_time_error": round(statistics.median(off), 3), "spread": round(float(np.std(errors)), 2)
+        }  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

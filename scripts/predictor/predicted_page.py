@@ -1,0 +1,105 @@
+"""The page of benchmarks/predicted: tables of predictions beside what was measured, and shares of the floor."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+from tunedb.device import by_slug, floor_us
+from tunedb.device.sustained import sustained
+from tunedb.store.read import Database
+
+__all__ = ["page", "shares"]
+
+DB = Path(__file__).resolve().parents[2] / "db"
+NAMES = {
+    "h100_from_h200": "the H100 from the H200's data alone, problems that both have",
+    "h200_from_h100": "the H200 from the H100's data alone, problems that both have",
+    "h100_never_timed": "the H100 from the H200's data alone, problems that the H200 never timed",
+    "sm89_from_sm90": "sm_89 code on the H100, from trials of sm_90 code alone",
+    "torch_on_l40s": "torch on an L40S, published",
+    "torch_on_l4": "torch on an L4, published",
+    "road": "kernelbench on an H100: a predicted file, confirmed for 5 minutes",
+    "road_models": "24 layers of `models` on an H100: a predicted file, confirmed",
+}
+COLUMNS = (
+    "problems",
+    "of_swept",
+    "lowest",
+    "rank_correlation",
+    "time_error",
+    "torch_time_error",
+    "below_0_97",
+)
+HEADS = (
+    "problems",
+    "of the swept best",
+    "lowest",
+    "rank correlation",
+    "time off by",
+    "torch's time off by",
+    "answers below 0.97 of torch",
+)
+
+
+def page(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page, Markdown."""
+    lines = [
+        "# Predictions, held against measurements", "",
+        "Nothing that is asked about was known to what answers. `python scripts/check_predicted.py` makes this page and `predicted.json`; its first",
+        "lines say what the columns are. Trials: benchmarks/trials (H100, H200; Triton 3.6.0, torch 2.11.0, cuDNN 9.19.0). No time here was measured on an Ada card.", "",
+        "|  | " + " | ".join(HEADS) + " |", "| --- " * (1 + len(HEADS)) + "|",
+    ]  # fmt: skip
+    for name, title in NAMES.items():
+        if name in tables:
+            lines.append(_line(title, tables[name]))
+            if "answers_of_swept" in tables[name]:
+                before = {
+                    "of_swept": tables[name]["answers_of_swept"],
+                    "lowest": tables[name]["answers_lowest"],
+                }
+                lines.append(_line("the same before it is confirmed, as calls are answered", before))
+    lines += [
+        "", "## Shares of the floor", "",
+        "Floor over time (geometric means over kernelbench, channels_first), by what each device sustains: predicted for the RTX 4090 beside measured",
+        "sm_89 code on the H100. Memory is a larger part of the 4090's times: it has 0.32 of the H100's bandwidth and 0.25 of its matrix rate as sm_89 code.", "",
+        "| operation | dtype | layers | RTX 4090, predicted | sm_89 code on the H100, measured |", "| --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for (op, dtype), (count, predicted, measured) in sorted(shares().items()):
+        lines.append(f"| {op} | {dtype} | {count} | {100 * predicted:.0f} % | {100 * measured:.0f} % |")
+    return "\n".join(lines) + "\n"
+
+
+def _line(title: str, table: Mapping[str, Any]) -> str:
+    return f"| {title} | " + " | ".join(_cell(column, table.get(column)) for column in COLUMNS) + " |"
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    percent = column.endswith("error") or column == "below_0_97"
+    return f"{100 * value:.1f} %" if percent else f"{value:g}"
+
+
+def shares() -> dict[tuple[str, str], tuple[int, float, float]]:
+    """Return layers, predicted share on the 4090 and measured share as sm_89 code on the H100, by operation and dtype."""
+    ada, proxy = (
+        dict(_shares(DB / "4090.sqlite", "4090")),
+        dict(_shares(DB / "proxies" / "h100-sm89.sqlite", "h100-sm89")),
+    )
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for problem in ada.keys() & proxy.keys():
+        groups[problem.op, problem.dtype].append((ada[problem], proxy[problem]))
+    return {
+        key: (len(pairs), *map(geometric_mean, zip(*pairs, strict=True))) for key, pairs in groups.items()
+    }  # type: ignore[misc]
+
+
+def _shares(path: Path, slug: str) -> Iterator[tuple[Any, float]]:
+    device = sustained(by_slug(slug))
+    file = Database(path, immutable=True)
+    for record in file.records():
+        if record.kernel != "aten":
+            yield record.problem, floor_us(record.problem, device) / record.time_us
+    file.close()
