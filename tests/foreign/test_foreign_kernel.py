@@ -31,8 +31,17 @@ DEVICE = by_slug("4090")
 PROBLEM = problem_of("conv_transpose2d", n=2, c=(6, 10), extents=(5, 7), k=3, s=2, p=1, groups=2, bias=1)
 # Of its awkward problems those that the interpreter computes in less than a second.
 QUICK = ("one of everything", "padding beyond the kernel's reach", "depthwise transposed", "k < s")
-# Leaves only naive to a sweep, so that four trials are all its own.
-ONLY_NAIVE = "from tunedb.kernel import load, source_hash\n\n\ndef names():\n    return ('aten', 'naive')\n"
+# Leaves only naive to a sweep, so that four trials are all its own, and torch's time unknown, so that it answers.
+ONLY_NAIVE = """from tunedb.kernel import load, source_hash
+
+
+def names():
+    return ("aten", "naive")
+
+
+def torch_us(problem, device):
+    return None
+"""
 
 
 def forget():
@@ -70,7 +79,7 @@ def swept(installed, tmp_path_factory):
         str(folder / "history.log"),
         folder / "naive.sqlite",
         workers=1,
-        parts=Parts(kernels="only_naive"),
+        parts=Parts(kernels="only_naive", torch_time="only_naive:torch_us"),
     )
     summary = sweep([PROBLEM], settings)
     assert summary.complete, summary
