@@ -74,6 +74,17 @@ def test_predicted_and_datasheet_are_called_so(shelf, record):
     assert "versions triton 3.7.1, torch 2.13.0" in text
 
 
+def test_what_was_not_timed_here_is_no_run(shelf, record):
+    """A proxy's record is for the card, not on it, and torch's time is expected."""
+    change = {"device": "4090", "provenance": "proxy", "aten_us": 900.0, "error": None, "aten_error": None}
+    shelf.put(record._replace(**change))
+    text = str(explain_problem(record.problem, by_slug("4090")))
+    assert "proxy for 4090 for exactly this problem: fake 100.0 us, torch expected 900.0 us." in text
+    assert "aten     900.0 us expected" in text
+    assert "record   proxy for 4090 at" in text
+    assert "record's run" not in text
+
+
 def test_ties_are_named(shelf, record):
     """What cannot be told from the answer is named, from the candidates that the file keeps; a slower one is not."""
     own = Tried(record.kernel, record.config, Measurement("ok", 100.0, 99.0, 101.0))

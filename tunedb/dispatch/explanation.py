@@ -9,6 +9,7 @@ from tunedb.device import Device, by_slug, current, floor_us
 from tunedb.dispatch.graphs_only import too_short_for_eager
 from tunedb.dispatch.lookup import Answer, answer
 from tunedb.dispatch.normalise import normalised
+from tunedb.dispatch.reasons import whence
 from tunedb.errors import DeviceError, ProblemError
 from tunedb.problem import OPS, Problem
 from tunedb.record import Choice, Record, Tried, tied
@@ -63,14 +64,15 @@ class Explanation(NamedTuple):
             lines.append(("limit", limit(self.profile.longest, self.device.sm_count)))
         if record is not None and found.tier not in UNTIMED:
             if record.aten_us is not None:
-                lines.append(("aten", f"{micros(record.aten_us)} in the record's run"))
+                timed = "in the record's run" if record.provenance == "measured" else "expected"
+                lines.append(("aten", f"{micros(record.aten_us)} {timed}"))
             if record.error is not None:
                 aten = "" if record.aten_error is None else f" (aten {record.aten_error:.2e})"
                 lines.append(("error", f"{record.error:.2e}{aten}"))
             lines.append(
                 (
                     "record",
-                    f"{record.provenance} on {record.device} at {record.tuned_at}, {counted(record.trials, 'trial')}",
+                    f"{whence(record)} at {record.tuned_at}, {counted(record.trials, 'trial')}",
                 )
             )
             lines.append(

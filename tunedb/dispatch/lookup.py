@@ -6,7 +6,7 @@ from typing import Any
 
 from tunedb.device import CATALOGUE, Device, gpu_of
 from tunedb.dispatch.likely import only_if_likely
-from tunedb.dispatch.reasons import times, why_near
+from tunedb.dispatch.reasons import times, whence, why_near
 from tunedb.dispatch.unswept import unswept
 from tunedb.dispatch.usable import (
     TRIED,
@@ -109,7 +109,7 @@ def _exact(problem: Problem, device: Device, files: list[Database], notes: list[
     if not fresh:
         return None
     best = min(fresh, key=lambda found: PROVENANCES.index(found.record.provenance))
-    reason = f"{best.record.provenance} on {device.slug} for exactly this problem: {times(best.record)}."
+    reason = f"{whence(best.record)} for exactly this problem: {times(best.record)}."
     return Answer("exact", best.record.kernel, best.config, best.record, reason)
 
 

@@ -6,7 +6,7 @@ from tunedb.distance import LAYER_LIMIT, between_layers, difference
 from tunedb.problem import Problem
 from tunedb.record import Record
 
-__all__ = ["times", "why_near"]
+__all__ = ["times", "whence", "why_near"]
 
 
 def why_near(problem: Problem, record: Record, device: Device) -> str:
@@ -23,9 +23,16 @@ def why_near(problem: Problem, record: Record, device: Device) -> str:
         if record.kernel == "aten"
         else "its config is valid here, but untimed"
     )
-    return f"{what}, {record.provenance} on {where}: {times(record)} there; {borrowed}."
+    return f"{what}, {record.provenance} {'on' if record.provenance == 'measured' else 'for'} {where}: {times(record)} there; {borrowed}."
+
+
+def whence(record: Record) -> str:
+    """Return how a record's time was obtained: "measured on h200", "proxy for 4090"."""
+    return f"{record.provenance} {'on' if record.provenance == 'measured' else 'for'} {record.device}"
 
 
 def times(record: Record) -> str:
-    aten = "" if record.aten_us is None or record.kernel == "aten" else f", aten {micros(record.aten_us)}"
+    aten = ""
+    if record.aten_us is not None and record.kernel != "aten":
+        aten = f", {'aten' if record.provenance == 'measured' else 'torch expected'} {micros(record.aten_us)}"
     return f"{record.kernel} {micros(record.time_us)}{aten}"
