@@ -5,10 +5,10 @@ BIN = $(VENV)/bin
 JOBS ?= 2
 
 # With a GPU every conv_transpose2d of the suites is measured on it. Without one, those of kernelbench are
-# compiled for the RTX 4090 and their times predicted: 420 trials in 2 minutes on two cores (2026-11-27), installation apart.
+# compiled for the RTX 4090 and their times predicted: 280 trials; 420 took 3 minutes on two loaded cores (2026-11-27), installation apart.
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -c GPU)
 ifeq ($(filter-out 0,$(HAS_GPU)),)
-SWEEP ?= --device 4090 --suite kernelbench --layout channels_first --trials 30
+SWEEP ?= --device 4090 --suite kernelbench --layout channels_first --trials 20
 else
 SWEEP ?= --trials 60
 endif
