@@ -121,7 +121,7 @@ def page(found: Sequence[Row], suite: str) -> str:
         f"# What limits the winners of `{suite}` on the {device.slug.upper()}", "",
         f"{device.name}, ncu {first.ncu}, {first.profiled_at[:10]}: the counters of {len(found)} winners that are not torch's, by `tunedb profile --suite {suite}",
         f"--dtype float16,float32 --layout channels_first`, beside what the time model assumes; `python scripts/check_counters.py DB --suite {suite}` made this page.",
-        "Per cents of the peaks, and of the time counted; L2 is cold.", "",
+        "Counted are per cents of the peaks, assumed ones of the time: for L2 at 20 bytes a clock and multiprocessor, which is not its peak. Caches are cold.", "",
         "| kernel | winners | memory, assumed less counted, median points | L2, likewise |", "| --- | --- | --- | --- |",
         *("| " + " | ".join(map(str, line)) + " |" for line in summary(found)), "",
         "| " + " | ".join(HEADS) + " |", "| --- " * len(HEADS) + "|",
