@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = json.loads(kept.read_text()) if kept.exists() else {}
     found = tables(
         Trials([row for slug in DEVICES for row in read(TRIALS / f"{slug}.csv.gz")]),
-        Published(TRIALS / "published.json"),
+        Published.read(TRIALS / "published.json"),
     )
     road = (
         json.loads(given.road.read_text())

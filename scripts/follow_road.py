@@ -8,7 +8,6 @@ The last line of stdout is one JSON object, which --out gets too, beside the oth
 
 import argparse
 import json
-import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +73,7 @@ def figures(predicted: Database, confirmed: Database, swept: Database) -> dict[s
 
 
 def mean(values: Sequence[float]) -> float:
-    return round(math.exp(statistics.fmean(map(math.log, values))), 3)
+    return round(statistics.geometric_mean(values), 3)
 
 
 def median(values: Sequence[float]) -> float | None:

@@ -259,7 +259,7 @@ def test_handles_are_shared(monkeypatch):
     monkeypatch.setattr(module, "toolchain", lambda _: True)
     made = []
     monkeypatch.setattr(compiler, "compiled", lambda *what: made.append(what) or object())
-    monkeypatch.setattr(compiler, "hold_apart", lambda *_: None)
+    monkeypatch.setattr(compiler, "cap_blocks", lambda *_: None)
     monkeypatch.setattr(device, "current", lambda _: by_slug("h200"))
     monkeypatch.setattr(module, "_handles", {})
     asked = problem("conv1d", n=3, c=(4, 6), extents=9, k=3)

@@ -33,11 +33,11 @@ __all__ = [
     "SPILL_LIMIT",
     "MiscompiledError",
     "Resources",
+    "cap_blocks",
     "check_assembly",
     "compile_candidate",
     "compiled",
     "failure",
-    "hold_apart",
     "passes",
     "resources",
     "telling_line",
@@ -124,7 +124,7 @@ def resources(kernel: Any) -> Resources:
     return Resources(shared_bytes(kernel), registers, spills)
 
 
-def hold_apart(kernel: Any, num_warps: int, device: Device, gpu: Device) -> None:
+def cap_blocks(kernel: Any, num_warps: int, device: Device, gpu: Device) -> None:
     """Make a CompiledKernel that is not loaded yet ask for so much shared memory that `gpu` holds no more of its blocks than `device`."""
     needs = resources(kernel)
     bytes_asked = padded_shared(num_warps, needs.shared, needs.registers, device, gpu)

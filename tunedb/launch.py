@@ -273,7 +273,7 @@ def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
 
     None where the installed Triton has no tested way to compile and launch it by hand.
     """
-    from tunedb.compile import compiled, hold_apart
+    from tunedb.compile import cap_blocks, compiled
     from tunedb.device import as_arch, current
 
     key = (*signature.code, index, arch)
@@ -284,7 +284,7 @@ def _handle(signature: Signature, index: int, arch: str | None = None) -> Any:
         here = current(index)
         handle = compiled(signature, as_arch(here, arch) if arch else here)
         if arch:
-            hold_apart(handle, signature.num_warps, as_arch(here, arch), here)
+            cap_blocks(handle, signature.num_warps, as_arch(here, arch), here)
         _handles[key] = handle
     return handle
 

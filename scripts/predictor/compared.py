@@ -40,7 +40,7 @@ def figures(picks: Sequence[Pick]) -> dict[str, Any]:
     slower = [one for one in given if one.torch_us and one.torch_us / one.took_us < SLOWER]
     return {
         "problems": len(picks),
-        "of_swept": round(math.exp(statistics.fmean(map(math.log, shares))), 3),
+        "of_swept": round(float(statistics.geometric_mean(shares)), 3),
         "lowest": round(float(min(shares)), 3),
         "rank_correlation": round(statistics.median(ranked), 3) if ranked else None,
         "time_error": round(float(statistics.median(errors)), 3),

@@ -79,11 +79,10 @@ def torch_on_ada(published: Published) -> dict[str, list[float]]:
     """Return by card how far torch's expected time is off, each layer left out of the fit in turn: log2 of expected over published."""
     found: dict[str, list[float]] = {"L40S": [], "L4": []}
     for one in published.layers:
-        # kb76 and kb76s are one layer at two lengths.
-        others = [other for other in published.layers if other.id.rstrip("s") != one.id.rstrip("s")]
-        trees = torch_trees(published, others)
+        others = published.without(one.id)
+        trees = torch_trees(others)
         ada = one.hopper_us * 2 ** trees.predict([ratio_features(one.problem, one.hopper_us)])[0]
-        l4 = moved_us(ada, one.problem, by_slug(ADA), by_slug("l4")) * published.slower["l4"]
+        l4 = moved_us(ada, one.problem, by_slug(ADA), by_slug("l4")) * others.slower["l4"]
         found["L40S"].append(math.log2(ada / one.published["L40S"]))
         found["L4"].append(math.log2(l4 / one.published["L4"]))
     return found

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import lightgbm
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
-from trials.table import DOUBTFUL, Row
+from trials.table import Row
 
 from predictor.fitting import arrays
 from tunedb.device import by_slug, floor_us
@@ -19,6 +19,7 @@ from tunedb.device.sustained import sustained
 from tunedb.kernel import config_from_json, load
 from tunedb.problem import Problem
 from tunedb.suite import load_suite
+from tunedb.tune.predict.expected import kind_of_code
 from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import base_log, features, knows
 from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
@@ -42,11 +43,7 @@ class Trials:
     """Configs that ran, as features, with what floor and formula say of them and what they took, as log2 of microseconds."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = [
-            row
-            for row in rows
-            if knows(row.kernel) and row.status == "ok" and row.status != DOUBTFUL and row.time_us
-        ]
+        self.rows = [row for row in rows if knows(row.kernel) and row.status == "ok" and row.time_us]
         self.slugs = np.array([row.device for row in self.rows])
         self.keys = [(row.device, row.problem) for row in self.rows]
         at = {key: number for number, key in enumerate(dict.fromkeys(self.keys))}
@@ -80,14 +77,22 @@ class Layer(NamedTuple):
 
 
 class Published:
-    """The layers of a file of published times."""
+    """Layers with published times."""
 
-    def __init__(self, path: Path) -> None:
-        self.layers = list(_layers(json.loads(path.read_text())["eager_ms"]))
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
         # An L4 is slower than its facts say, by a factor that all its times share.
         self.slower = {"l4": statistics.median(
             one.published["L4"] / moved_us(one.published["L40S"], one.problem, by_slug(ADA), by_slug("l4")) for one in self.layers
         )}  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path) -> "Published":
+        return cls(list(_layers(json.loads(path.read_text())["eager_ms"])))
+
+    def without(self, layer: str) -> "Published":
+        """Return the others: kb76 and kb76s are one layer at two lengths."""
+        return Published([one for one in self.layers if one.id.rstrip("s") != layer.rstrip("s")])
 
     def ratio(self, one: Layer) -> float:
         """Return log2 of how much longer torch takes on an L40S than on an H200, by the times of both Ada cards."""
@@ -111,12 +116,12 @@ def _layers(published: dict[str, dict[str, float]]) -> Iterator[Layer]:
             yield Layer(entry.id, problem, record.aten_us, times)
 
 
-def torch_trees(published: Published, layers: Sequence[Layer]) -> ExtraTreesRegressor:
+def torch_trees(published: Published) -> ExtraTreesRegressor:
     """Return extra trees of how much longer torch takes on an L40S."""
     found = ExtraTreesRegressor(**EXTRA)
     found.fit(
-        [ratio_features(one.problem, one.hopper_us) for one in layers],
-        [published.ratio(one) for one in layers],
+        [ratio_features(one.problem, one.hopper_us) for one in published.layers],
+        [published.ratio(one) for one in published.layers],
     )
     return found
 
@@ -126,7 +131,7 @@ def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[s
     every = np.ones(len(trials.rows), bool)
     forests = {
         "time": arrays(time_trees(trials, every).dump_model()),
-        "torch": extra_arrays(torch_trees(published, published.layers)),
+        "torch": extra_arrays(torch_trees(published)),
     }
     facts = {
         "trials": len(trials.rows), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN,
@@ -140,7 +145,7 @@ def reached(trials: Trials) -> dict[str, float]:
     found: dict[str, float] = defaultdict(float)
     for row in trials.rows:
         device = by_slug(row.device)
-        name = f"{'wgmma' if device.wgmma else 'mma_sync'} {row.kernel} {'float32' if row.problem.dtype == 'float32' else 'half'}"
+        name = kind_of_code(row.problem, row.kernel, device)
         found[name] = max(found[name], floor_us(row.problem, sustained(device)) / (row.time_us or math.inf))
     return {name: round(share, 3) for name, share in sorted(found.items())}
 

@@ -24,8 +24,8 @@ def times(scripts):
 
 def test_extra_trees_as_arrays(times):
     """Their mean, walked in plain Python, is scikit-learn's."""
-    published = times.Published(TRIALS / "published.json")
-    model = times.torch_trees(published, published.layers)
+    published = times.Published.read(TRIALS / "published.json")
+    model = times.torch_trees(published)
     forest = forest_of(times.extra_arrays(model), COLUMNS["torch"])
     for one in published.layers[:8]:
         features = ratio_features(one.problem, one.hopper_us)

@@ -8,7 +8,7 @@ from tunedb.device.catalogue import CARDS, Card, Generation, generation
 from tunedb.errors import DeviceError
 from tunedb.problem import Problem
 
-__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of", "slug_of"]
+__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of", "rate", "slug_of"]
 
 # Older generations whose code newer GPUs run too. Not sm90: its wgmma exists on no other generation.
 ARCHES = ("sm80", "sm86", "sm89")
@@ -196,10 +196,11 @@ def floor_us(problem: Problem, device: Device) -> float:
     It is the larger of the fewest bytes over the copy bandwidth and the useful operations over the rate of
     the unit that may do them: tensor cores for 16-bit types and TF32, CUDA cores for IEEE float32.
     """
+    return 1e6 * max(problem.bytes / device.bandwidth, problem.flops / rate(problem, device))
+
+
+def rate(problem: Problem, device: Device) -> float:
+    """Return the operations a second of the unit that may do a problem's products."""
     if problem.dtype != "float32":
-        rate = device.half_rate
-    elif problem.precision == "tf32":
-        rate = device.tf32_rate
-    else:
-        rate = device.fp32_rate
-    return 1e6 * max(problem.bytes / device.bandwidth, problem.flops / rate)
+        return device.half_rate
+    return device.tf32_rate if problem.precision == "tf32" else device.fp32_rate

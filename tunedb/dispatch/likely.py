@@ -8,7 +8,7 @@ from tunedb.device.catalogue import generation
 from tunedb.dispatch.usable import Answer
 from tunedb.record import Record
 
-__all__ = ["LEAST", "chance", "likely_faster", "only_if_likely"]
+__all__ = ["FIFTH", "LEAST", "chance", "likely_faster", "only_if_likely"]
 
 # An answer that nobody timed is given where it is at least so likely to be faster than torch, by its time and torch's in the record.
 LEAST = 0.9
@@ -16,7 +16,7 @@ LEAST = 0.9
 # time; on others, from published times of two Ada cards, each layer left out in turn; and there in 16 bits, of which none were published
 # and for which more is assumed.
 _TORCH_ON_HOPPER, _TORCH_ELSEWHERE, _TORCH_IN_16_BITS = 0.2, 0.72, 1.0
-_FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
+FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
 _UNSAID = 0.4  # where a record has no percentiles
 
 
@@ -26,7 +26,7 @@ def chance(record: Record, device: Device) -> float | None:
         return None
     own = _UNSAID
     if record.time_us_low and record.time_us_high and record.time_us_low < record.time_us_high:
-        own = log2(record.time_us_high / record.time_us_low) / (2 * _FIFTH)
+        own = log2(record.time_us_high / record.time_us_low) / (2 * FIFTH)
     return likely_faster(record.time_us, record.aten_us, own, record.problem.dtype, device)
 
 

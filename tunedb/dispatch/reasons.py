@@ -23,12 +23,14 @@ def why_near(problem: Problem, record: Record, device: Device) -> str:
         if record.kernel == "aten"
         else "its config is valid here, but untimed"
     )
-    return f"{what}, {record.provenance} {'on' if record.provenance == 'measured' else 'for'} {where}: {times(record)} there; {borrowed}."
+    return f"{what}, {whence(record, where)}: {times(record)} there; {borrowed}."
 
 
-def whence(record: Record) -> str:
-    """Return how a record's time was obtained: "measured on h200", "proxy for 4090"."""
-    return f"{record.provenance} {'on' if record.provenance == 'measured' else 'for'} {record.device}"
+def whence(record: Record, where: str = "") -> str:
+    """Return how a record's time was obtained: "measured on h200", "proxy for 4090"; `where` says its device otherwise."""
+    return (
+        f"{record.provenance} {'on' if record.provenance == 'measured' else 'for'} {where or record.device}"
+    )
 
 
 def times(record: Record) -> str:

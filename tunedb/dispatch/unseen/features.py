@@ -7,6 +7,7 @@ from math import ceil, log2, prod
 from typing import Any
 
 from tunedb.device import Device, floor_us
+from tunedb.device import rate as rate_of
 from tunedb.kernel import load
 from tunedb.problem import ITEM_BYTES, Problem
 
@@ -33,12 +34,6 @@ _WORDS = {
 _MEMORY_S, _LOAD_S, _LAUNCH_S, _L2_BYTES_PER_CLOCK = 0.6e-6, 0.3e-6, 2e-6, 20
 
 
-def _rate(problem: Problem, device: Device) -> float:
-    if problem.dtype != "float32":
-        return device.half_rate
-    return device.tf32_rate if problem.precision == "tf32" else device.fp32_rate
-
-
 def _log(value: float) -> float:
     return log2(value) if value > 1e-9 else -30.0
 
@@ -58,7 +53,10 @@ def problem_features(problem: Problem, device: Device) -> list[float]:
     c_in, c_out = problem.c_in // problem.groups, problem.c_out // problem.groups
     depth, height, width = problem.out_extents
     taps, strides, item = prod(problem.kernel), prod(problem.stride), ITEM_BYTES[problem.dtype]
-    arithmetic, memory = 1e6 * problem.flops / _rate(problem, device), 1e6 * problem.bytes / device.bandwidth
+    arithmetic, memory = (
+        1e6 * problem.flops / rate_of(problem, device),
+        1e6 * problem.bytes / device.bandwidth,
+    )
     positions = problem.n * depth * height * width
     residues = strides if problem.transposed else 1
     return [
@@ -95,7 +93,7 @@ def config_features(problem: Problem, device: Device, kernel: str, config: Any) 
             int(device.registers_sm // (min(255, 40 + sums) * 32 * warps)),
         ),
     )
-    rate = device.fp32_rate if work.unit == "fma" else _rate(problem._replace(precision="tf32"), device)
+    rate = device.fp32_rate if work.unit == "fma" else rate_of(problem._replace(precision="tf32"), device)
     programs, sms = prod(grid), device.sm_count
     an_sm = programs / sms
     waves = an_sm / resident

@@ -4,6 +4,7 @@ from typing import Any
 
 from tunedb.device import Device, floor_us
 from tunedb.device.sustained import sustained
+from tunedb.dispatch.likely import FIFTH
 from tunedb.kernel import config_from_json, load
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement
@@ -11,12 +12,11 @@ from tunedb.tune.predict.formula import predict_us
 from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.predict.time_model import expected_log, knows, time_model
 
-__all__ = ["SIGMA", "expected"]
+__all__ = ["SIGMA", "expected", "kind_of_code"]
 
 # How far expected times are off, as a standard deviation of log2: of a time that was moved from a proxy, of one that the time model gives,
 # and of the formula alone (benchmarks/predicted).
 SIGMA = {"proxy": 0.25, "model": 0.42, "formula": 1.0}
-_FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
 
 
 def expected(
@@ -45,11 +45,15 @@ def expected(
 
 def reached(facts: Any, problem: Problem, kernel: str, device: Device) -> float:
     """Return the largest share of the sustained floor that this kind of code was ever measured to reach, at most 1."""
-    code = "wgmma" if device.wgmma else "mma_sync"
-    size = "float32" if problem.dtype == "float32" else "half"
-    return float(min(1.0, facts["reached"].get(f"{code} {kernel} {size}", 1.0)))
+    return float(min(1.0, facts["reached"].get(kind_of_code(problem, kernel, device), 1.0)))
+
+
+def kind_of_code(problem: Problem, kernel: str, device: Device) -> str:
+    """Return what is known apart: instructions, kernel and the width of its numbers."""
+    instructions = "wgmma" if device.wgmma else "mma_sync"
+    return f"{instructions} {kernel} {'float32' if problem.dtype == 'float32' else 'half'}"
 
 
 def _with(resources: Measurement, us: float, source: str) -> Measurement:
-    spread = 2.0 ** (_FIFTH * SIGMA[source])
+    spread = 2.0 ** (FIFTH * SIGMA[source])
     return resources._replace(time_us=us, time_us_low=us / spread, time_us_high=us * spread)

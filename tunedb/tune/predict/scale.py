@@ -1,6 +1,6 @@
 """A time of one device, moved to another: the memory's part by bandwidths, the rest by what the multiprocessors start in a second."""
 
-from tunedb.device import Device
+from tunedb.device import Device, rate
 from tunedb.device.sustained import sustained
 from tunedb.problem import Problem
 
@@ -16,11 +16,5 @@ def moved_us(us: float, problem: Problem, known: Device, asked: Device) -> float
     old, new = sustained(known), sustained(asked)
     memory = min(us, 1e6 * problem.bytes / old.bandwidth)
     slower = old.fp32_rate / new.fp32_rate
-    products = 1e6 * problem.flops * (1 / _rate(problem, new) - slower / _rate(problem, old))
+    products = 1e6 * problem.flops * (1 / rate(problem, new) - slower / rate(problem, old))
     return memory * old.bandwidth / new.bandwidth + (us - memory) * slower + max(0.0, products)
-
-
-def _rate(problem: Problem, device: Device) -> float:
-    if problem.dtype != "float32":
-        return device.half_rate
-    return device.tf32_rate if problem.precision == "tf32" else device.fp32_rate
