@@ -1,8 +1,9 @@
 """Fit the time model that comes with tunedb to kept trials and to published times of torch.
 
-    python scripts/fit_time_model.py benchmarks/trials/*.csv.gz --published benchmarks/trials/published.json --out db/time_model.json.gz
+    python scripts/fit_time_model.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz benchmarks/trials/h100-sm89.csv.gz \
+        --published benchmarks/trials/published.json --out db/time_model.json.gz
 
-Needs LightGBM, scikit-learn and numpy. The last line of stdout is one JSON object.
+The order of the tables decides which trials each tree is drawn from. Needs LightGBM, scikit-learn and numpy. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(argv)
     trials = Trials([row for path in given.tables for row in read(path)])
-    forests, facts = fitted(trials, Published(given.published))
+    forests, facts = fitted(trials, Published.read(given.published))
     devices = sorted(set(trials.slugs))
     size = write(given.out, devices, forests, facts)
     read_predictor(given.out, COLUMNS)  # what is written can be read
