@@ -5,7 +5,7 @@
 
 A history has every trial and torch's time where a sweep only looked; a database has the best few of each search and torch's time.
 What the table already has is kept, unless --fresh is given; scripts/trials/table.py says what its columns are. --suite names the
-captured models, so that a row says which of them has the layer; the shipped suites are known. A history is read from a copy,
+captured models, so that a row says which of them has the layer, or the zoo; the shipped suites are known. A history is read from a copy,
 because opening one cuts off a broken last line. The last line of stdout is one JSON object.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from trials.histories import opened_copy
 from trials.table import DOUBTFUL, Row, read, write
+from trials.timed import rows as timed_rows
 
 from tunedb import kernel as kernels
 from tunedb.device import Device, by_slug
@@ -42,21 +43,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("device", help="its slug: h100, h200, ...")
     parser.add_argument("--history", type=Path, nargs="*", default=[], help="Optuna journals of sweeps")
     parser.add_argument("--db", type=Path, nargs="*", default=[], help="databases of sweeps")
+    parser.add_argument(
+        "--timed", type=Path, nargs="*", default=[], help="what scripts/time_untimed.py wrote"
+    )
     parser.add_argument("--suite", type=Path, nargs="*", default=[], help="captured models, a JSON file each")
     parser.add_argument("--out", type=Path, help="the table; default: benchmarks/trials/DEVICE.csv.gz")
     parser.add_argument("--fresh", action="store_true", help="leave out what the table already has")
     given = parser.parse_args(argv)
     device, models = by_slug(given.device), known_models(given.suite)
     out = given.out or ROOT / "benchmarks" / "trials" / f"{device.slug}.csv.gz"
-    rows = list(read(out)) if out.exists() and not given.fresh else []
+    rows = [known(row, models) for row in read(out)] if out.exists() and not given.fresh else []
     for path in given.db:
         rows += of_database(path, device, models)
     for path in given.history:
         rows += of_history(path, device, models)
+    for path in given.timed:
+        rows += (
+            row for row in timed_rows(path, lambda one: models_of(one, models)) if row.device == device.slug
+        )
     count = write(out, rows)
     statuses = Counter(row.status for row in read(out))
     print(json.dumps({"table": str(out), "rows": count, "bytes": out.stat().st_size, **statuses}))
     return 0
+
+
+def known(row: Row, models: Mapping[tuple[Any, ...], set[str]]) -> Row:
+    """Return a row of the table with the models of today's suites beside those that it was written with."""
+    return row._replace(models=tuple(sorted({*row.models, *models_of(row.problem, models)})))
 
 
 def known_models(suites: Sequence[Path]) -> dict[tuple[Any, ...], set[str]]:
@@ -65,12 +78,18 @@ def known_models(suites: Sequence[Path]) -> dict[tuple[Any, ...], set[str]]:
     for suite in (*shipped_suites(), *suites):
         raw = json.loads(suite.read_text()) if isinstance(suite, Path) else shipped(suite)
         for entry, layer in zip(load_suite(suite), raw, strict=True):
-            name = layer.get("model") or (
-                suite.stem.partition("-")[0] if isinstance(suite, Path) else f"{suite} {entry.id}"
-            )
             for key in layer_keys(entry.problem()):
-                found.setdefault(key, set()).add(name)
+                found.setdefault(key, set()).update(names_of(suite, entry.id, layer))
     return found
+
+
+def names_of(suite: str | Path, identity: str, layer: Mapping[str, Any]) -> list[str]:
+    """Return the models of a suite's layer: its own, the zoo's networks, or what the suite is called."""
+    note = layer.get("note")
+    if isinstance(note, dict) and note.get("networks"):
+        return list(note["networks"])
+    named = suite.stem.partition("-")[0] if isinstance(suite, Path) else f"{suite} {identity}"
+    return [layer.get("model") or named]
 
 
 def shipped(name: str) -> list[dict[str, Any]]:

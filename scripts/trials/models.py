@@ -1,8 +1,9 @@
 """Which model a row's models are, under one name, and of which family: what is held out together."""
 
+import re
 from collections.abc import Iterable
 
-__all__ = ["family", "groups"]
+__all__ = ["family", "groups", "network"]
 
 # Family: the models' names as suites have them begin so. One name for what is the same network, also in another variant.
 FAMILIES = {
@@ -23,7 +24,7 @@ FAMILIES = {
         "Depth-Anything": ("Depth-Anything",),
     },
     "classifier": {
-        "ResNet-50": ("ResNet-50", "resnet50"),
+        "ResNet-50": ("ResNet-50", "resnet"),
         "EfficientNet": ("EfficientNet", "efficientnet"),
         "ConvNeXt": ("ConvNeXt", "convnext"),
     },
@@ -49,6 +50,22 @@ _BY_START = {
     for model, starts in models.items()
     for start in starts
 }
+
+
+# What a variant of a network has before the network's name: who made it, or how a block was changed.
+_VARIANT = re.compile(r"(tf|tu|gc|sk|se|ese|legacy|ssl|wide|basic|dm|cs|csp|eca)[_-]")
+
+
+def network(model: str) -> str:
+    """Return the network of a model of the zoo, as in "timm/tf_efficientnetv2_s": the letters that its variants share, "efficientnetv".
+
+    A segmentation network of smp stands for its encoder, which has nearly all of its layers: "smp/Unet/resnet18" is "resnet".
+    """
+    package, _, name = model.partition("/")
+    if package == "smp":
+        name = name.rpartition("/")[2]
+    letters = re.match(r"[a-z]+", _VARIANT.sub("", name.lower(), count=1))
+    return letters[0] if letters else name
 
 
 def groups(models: Iterable[str]) -> set[str]:

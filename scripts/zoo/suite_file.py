@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trials.models import network
+
 from tunedb.arguments import AXIS_SIZES
 from tunedb.problem import Problem
 from tunedb.suite import Entry, load_suite
@@ -23,6 +25,7 @@ class Layer(NamedTuple):
     models: int
     calls: int
     modules: tuple[str, ...]  # a few of them, as in "timm/resnet50 layer1.0.conv1"
+    networks: tuple[str, ...] = ()  # of all of these models: variants of one network count once
 
 
 def merged(found: Iterable[Mapping[str, Any]]) -> list[Layer]:
@@ -35,7 +38,13 @@ def merged(found: Iterable[Mapping[str, Any]]) -> list[Layer]:
             calls[problem] = calls.get(problem, 0) + record["calls"]
             asking.setdefault(problem, {}).setdefault(model["name"], record["module"])
     layers = [
-        Layer(problem, len(asking[problem]), count, _examples(asking[problem]))
+        Layer(
+            problem,
+            len(asking[problem]),
+            count,
+            _examples(asking[problem]),
+            tuple(sorted(set(map(network, asking[problem])))),
+        )
         for problem, count in calls.items()
     ]
     return sorted(layers, key=lambda layer: (-layer.models, -layer.calls))
@@ -63,7 +72,7 @@ def write(path: Path, layers: Sequence[Layer], versions: Mapping[str, str]) -> N
     """Write a captured suite, a line a layer. What was captured with which versions stands in the first one's note."""
     lines = []
     for rank, layer in enumerate(layers, start=1):
-        note: dict[str, Any] = {"models": layer.models}
+        note: dict[str, Any] = {"models": layer.models, "networks": layer.networks}
         if rank == 1 and versions:
             note["versions"] = dict(versions)
         record = {"id": f"z{rank:05}", **_record(layer.problem), "calls": layer.calls, "modules": layer.modules, "note": note}  # fmt: skip
@@ -93,7 +102,13 @@ def read(path: Path) -> tuple[list[Layer], dict[str, str]]:
     entries = load_suite(path)
     notes = [_note(record) for record in json.loads(path.read_text(encoding="utf-8"))]
     layers = [
-        Layer(entry.problem(), note.get("models", 1), entry.calls, entry.modules)
+        Layer(
+            entry.problem(),
+            note.get("models", 1),
+            entry.calls,
+            entry.modules,
+            tuple(note.get("networks", ())),
+        )
         for entry, note in zip(entries, notes, strict=True)
     ]
     return layers, notes[0].get("versions", {}) if notes else {}

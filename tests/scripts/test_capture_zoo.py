@@ -187,9 +187,9 @@ def test_a_page_says_how_concentrated_the_zoo_is(scripts):
         {"name": "y/d", "failure": "", "on": "meta", "entries": []},
     ]
     layers = scripts("zoo.suite_file").merged(found)
-    assert [(layer.models, layer.calls, layer.modules) for layer in layers] == [
-        (2, 6, ("x/a a", "y/b a")),
-        (1, 1, ("x/a a",)),
+    assert [(layer.models, layer.calls, layer.modules, layer.networks) for layer in layers] == [
+        (2, 6, ("x/a a", "y/b a"), ("a", "b")),
+        (1, 1, ("x/a a",), ("a",)),
     ]
     page = scripts("zoo.page").page(found, layers, {"x": "1.0"}, "python x.py")
     assert "3 models" in page
