@@ -26,6 +26,7 @@ from predictor.fitting import Data, facts_of, fitted
 from predictor.tiers import without
 from trials.models import family, groups
 from trials.table import Row, read
+from trials.timed import rows as timed_rows
 
 from tunedb.describe import table
 from tunedb.device import by_slug
@@ -33,7 +34,7 @@ from tunedb.dispatch import unswept
 from tunedb.dispatch.lookup import answer
 from tunedb.dispatch.unseen.choose import COLUMNS, Guess, candidates, judged
 from tunedb.dispatch.unseen.trees import Predictor, forest_of
-from tunedb.distance import between_neighbours, kind
+from tunedb.distance import LAYER, between_neighbours, kind
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice
@@ -41,8 +42,7 @@ from tunedb.record import Choice
 ROOT = Path(__file__).resolve().parents[1]
 SLOWER = math.log2(1.03)
 KIN = 8  # winners of the nearest problems that the predictor judges beside each kernel's own configs
-# Expected gain, and what three in four gain, from which an answer of the predictor is taken (log2).
-LEAST = ((0.4, -9.0), (0.6, 0.3), (0.8, 0.5), (1.0, 0.7))
+LEAST = (0.2, 0.3, 0.4, 0.5, 0.6)  # expected gain from which an answer of the predictor is taken (log2)
 
 Key = tuple[str, Problem]
 
@@ -62,16 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("tables", type=Path, nargs="+")
     parser.add_argument("--by", choices=("model", "family", "device"), default="model")
     parser.add_argument(
-        "--folds", type=int, default=10, help="at most so many are left out, one after the other"
+        "--folds", type=int, default=40, help="at most so many are left out, one after the other"
     )
     parser.add_argument("--json", type=Path, help="also write the result there")
     parser.add_argument(
         "--untimed", type=Path, help="write the answers that were never timed there, a line each"
     )
+    parser.add_argument(
+        "--timed",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what time_untimed.py wrote: times of answers, which nothing is fitted to",
+    )
     given = parser.parse_args(argv)
     rows = [row for path in given.tables for row in read(path)]
-    said = list(answers(rows, given.by, given.folds))
-    times = Times(rows)
+    times = Times([*rows, *(row for path in given.timed for row in timed_rows(path))])
+    said = list(answers(rows, times, given.by, given.folds))
     together: dict[tuple[str, str], list[Said]] = {}
     for one in sorted(said, key=lambda one: (one.key[0], one.rule)):
         together.setdefault((one.key[0], one.rule), []).append(one)
@@ -100,7 +107,10 @@ class LeftOut(NamedTuple):
 
 
 def left_out(data: Data, by: str, folds: int) -> Iterator[LeftOut]:
-    """Yield each part that is left out: models or families, on all devices, or a device."""
+    """Yield each part that is left out: models or families, on all devices, or a device.
+
+    A layer of a model that is left out goes at every other size too, whichever models have it there.
+    """
     shipped = {slug: ROOT / "db" / f"{slug}.sqlite" for slug in sorted({key[0] for key in data.keys})}
     if by == "device":
         for slug in shipped:
@@ -111,17 +121,24 @@ def left_out(data: Data, by: str, folds: int) -> Iterator[LeftOut]:
     names = sorted({name for models in data.models for name in named(models)})
     fold = {name: number % folds for number, name in enumerate(names)}
     of = [{fold[name] for name in named(models)} for models in data.models]
+    weights = [weight_of(problem) for _, problem in data.keys]
     for number in range(min(folds, len(names))):
-        use = np.array([number not in some for some in of])
+        gone = {weight for weight, some in zip(weights, of, strict=True) if number in some}
+        use = np.array([weight not in gone for weight in weights])
         held = {key[1] for key, used in zip(data.keys, use, strict=True) if not used}
         yield LeftOut(use, shipped, held)
 
 
-def answers(rows: Sequence[Row], by: str, folds: int) -> Iterator[Said]:
+def weight_of(problem: Problem) -> tuple[object, ...]:
+    """Return what a layer has at every size, in every dtype and layout."""
+    return tuple(getattr(problem, name) for name in LAYER if name not in ("dtype", "precision", "layout"))
+
+
+def answers(rows: Sequence[Row], times: "Times", by: str, folds: int) -> Iterator[Said]:
     """Yield what every rule answers to every searched problem while its models, families or device are left out."""
     data = Data(rows)
     searched = {(row.device, row.problem) for row in rows if row.aten_us}
-    winners, times, done = best(rows), Times(rows), set[Key]()
+    winners, done = best(rows), set[Key]()
     for use, shipped, held in left_out(data, by, folds):
         forests = {name: forest_of(trees, COLUMNS[name]) for name, trees in fitted(data, use).items()}
         kept = {key for key, used in zip(data.keys, use, strict=True) if used}
@@ -157,11 +174,10 @@ def predicted(
     every = list(judged(predictor, problem, device, candidates(problem, device, kin)))
     timed = [one for one in every if times.gain(Said("", key, choice_of(one))) is not None]
     for rule, some in (("predictor", every), ("predictor, timed only", timed)):
-        found = max(some, key=lambda one: one.gain + one.sure, default=None)
-        for gain, sure in LEAST:
-            taken = found is not None and found.gain >= gain and found.sure >= sure
-            name = f"{rule}, gain {2**gain:.2f}" + (f", sure {2**sure:.2f}" if sure > 0 else "")
-            yield Said(name, key, choice_of(found) if found and taken else None)
+        found = max(some, key=lambda one: one.gain, default=None)
+        for least in LEAST:
+            taken = found is not None and found.gain >= least
+            yield Said(f"{rule}, gain {2**least:.2f}", key, choice_of(found) if found and taken else None)
 
 
 def choice_of(guess: Guess) -> Choice:
@@ -188,6 +204,11 @@ class Times:
             ((row.device, row.problem), Choice(row.kernel, row.config)): math.log2(row.aten_us / row.time_us)
             for row in fine
         }
+        self.wrong = {
+            ((row.device, row.problem), Choice(row.kernel, row.config))
+            for row in rows
+            if row.status == "wrong"
+        }
         self.best: dict[Key, float] = {}
         for (key, _), gain in self.gains.items():
             self.best[key] = max(gain, self.best.get(key, 0.0))
@@ -202,6 +223,7 @@ def told(times: Times, said: Sequence[Said]) -> dict[str, Any]:
     gains = [times.gain(one) for one in said]
     known = [gain for gain in gains if gain is not None]
     own = [gain for one, gain in zip(said, gains, strict=True) if one.choice and gain is not None]
+    wrong = sum((one.key, one.choice) in times.wrong for one in said)
     best_known = [times.best[one.key] for one, gain in zip(said, gains, strict=True) if gain is not None]
     bounds = [[gain if gain is not None else other for gain, other in zip(gains, others, strict=True)]
               for others in ([0.0] * len(gains), [times.best[one.key] for one in said])]  # fmt: skip
@@ -212,6 +234,7 @@ def told(times: Times, said: Sequence[Said]) -> dict[str, Any]:
         "gain": mean(known),
         "of": mean(best_known),
         "slower": f"{sum(gain < -SLOWER for gain in own)} of {len(own)}",
+        "wrong": f"{wrong} of {len(own) + wrong}",
         "worst": round(2 ** min(own, default=0.0), 2),
         "fewest": mean(bounds[0]),
         "most": mean(bounds[1]),

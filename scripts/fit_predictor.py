@@ -3,8 +3,7 @@
     python scripts/fit_predictor.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz --out out/predictor.json.gz
     python scripts/fit_predictor.py benchmarks/trials/*.csv.gz --leave-out hifigan --out out/unseen/hifigan.json.gz
 
-Four forests: torch's time, a config's time, torch's time over the config's (`gain`), and what a quarter of the problems fall
-short of (`sure`), each as log2, the first two over the hardware floor. Needs LightGBM and numpy, in an environment of their own;
+Two forests: torch's time on a problem, and a config's, each as log2 over the hardware floor and a launch. Needs LightGBM and numpy, in an environment of their own;
 what is written is read by tunedb/dispatch/unseen/trees.py with the standard library. --leave-out fits without the layers of a model,
 to see on a GPU what tunedb answers of a model that nobody has swept (scripts/bench_models.py --unseen). The last line of stdout is one JSON object.
 """

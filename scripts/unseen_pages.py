@@ -5,7 +5,7 @@
 It writes <device>/unseen.json and <device>/unseen.md under --out: for what was left out (models, families, the device) the problems, torch's time over the
 answers' (`over_torch`: where each answer that was never timed gave nothing, and where each was the best ever timed), that over
 what sweeps found (`of_swept`), the answers known to be more than 3 % slower than torch and how many were timed (`below_0_97`),
-the `lowest` of them, the share of `own_kernels`, and null for `over_contract`, which a GPU must say. The last line of stdout is one JSON object.
+the `lowest` of them, the share of `own_kernels`, and of those that were run the answers outside of the error contract (`over_contract`). The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def figured(rule: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a rule under the names of the page."""
     slower, timed = map(int, rule["slower"].split(" of "))
+    wrong, run = map(int, rule["wrong"].split(" of "))
     over = [rule["fewest"], rule["most"]]
     return {
         "problems": rule["problems"],
@@ -61,14 +62,15 @@ def figured(rule: Mapping[str, Any]) -> dict[str, Any]:
         "below_0_97": {"answers": slower, "timed": timed},
         "lowest": rule["worst"],
         "own_kernels": rule["own"],
-        "over_contract": None,
+        "over_contract": {"answers": wrong, "run": run},
     }
 
 
 def page(device: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         (name, str(one["problems"]), _bounds(one["over_torch"]), _bounds(one["of_swept"]), f"{one['own_kernels']:.0%}",
-         f"{one['below_0_97']['answers']} of {one['below_0_97']['timed']}", f"{one['lowest']:.2f}")
+         f"{one['below_0_97']['answers']} of {one['below_0_97']['timed']}", f"{one['lowest']:.2f}",
+         f"{one['over_contract']['answers']} of {one['over_contract']['run']}")
         for name, one in tables.items()
     ]  # fmt: skip
     heads = (
@@ -79,6 +81,7 @@ def page(device: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
         "own kernels",
         "below 0.97, of those timed",
         "lowest",
+        "outside of the error contract, of those run",
     )
     return f"# Problems that nobody has swept, on {device}\n\n{ABOUT}\n\n{table(heads, rows)}\n"
 

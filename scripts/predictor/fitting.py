@@ -11,22 +11,23 @@ import numpy as np
 from trials.table import Row
 
 from tunedb.device import by_slug
-from tunedb.dispatch.unseen.features import KERNELS, config_features, floor_log, problem_features
+from tunedb.dispatch.unseen.features import KERNELS, config_features, problem_features, scale_log
 from tunedb.dispatch.unseen.trees import VERSION
 from tunedb.kernel import config_from_json, load
 
 __all__ = ["Data", "facts_of", "fitted", "write"]
 
-TREES = {"torch": 100, "own": 120, "gain": 120, "sure": 100}
+# More trees of configs' times predict better up to 600 (docs/experiments.md, 2026-11-28); torch's have fewer times to learn from.
+TREES = {"torch": 300, "config": 600}
+LEAVES = {"torch": 15, "config": 31}
 SETTINGS: dict[str, Any] = {
-    "objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 5, "feature_fraction": 0.4,
+    "objective": "l2", "learning_rate": 0.05, "min_data_in_leaf": 5, "feature_fraction": 0.4,
     "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "seed": 0, "deterministic": True, "num_threads": 2,
 }  # fmt: skip
-SURE = 0.25  # the quantile of the gain below which an answer is not taken
 
 
 class Data:
-    """Features and times of rows: torch's and the trials'. Times as log2 over the floor."""
+    """Features and times of rows: torch's and the trials'. Times as log2 over the problem's scale (`scale_log`)."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         problems = {(row.device, row.problem): row.models for row in rows}
@@ -36,19 +37,19 @@ class Data:
         self.about = np.array(
             [problem_features(problem, by_slug(slug)) for slug, problem in self.keys], float
         )
-        floors = np.array([floor_log(problem, by_slug(slug)) for slug, problem in self.keys])
+        scales = np.array([scale_log(problem, by_slug(slug)) for slug, problem in self.keys])
         self.torch = np.full(len(at), np.nan)
         for row in rows:
             if row.kernel == "aten" and row.time_us:
                 self.torch[at[row.device, row.problem]] = np.log2(row.time_us)
-        self.torch -= floors
+        self.torch -= scales
         trials = [row for row in rows if row.kernel in KERNELS and row.status == "ok" and row.time_us]
         self.of = np.array([at[row.device, row.problem] for row in trials])
         configs = [
             config_features(row.problem, by_slug(row.device), row.kernel, config_from_json(load(row.kernel), row.config)) for row in trials
         ]  # fmt: skip
         self.features = np.hstack([self.about[self.of], np.array(configs, float)])
-        self.own = np.log2([row.time_us or 0 for row in trials]) - floors[self.of]
+        self.own = np.log2([row.time_us or 0 for row in trials]) - scales[self.of]
         best = np.full(len(at), np.inf)
         np.minimum.at(best, self.of, self.own)
         # Each problem counts alike, and a config counts less the further it is from the best: only good ones are chosen among.
@@ -63,18 +64,14 @@ def facts_of(rows: Sequence[Row], data: Data) -> dict[str, Any]:
 
 def fitted(data: Data, use: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the forests, as arrays, of the problems that `use` names by place."""
-    with_torch = use & ~np.isnan(data.torch)
-    trials, both = use[data.of], with_torch[data.of]
-    gain = data.torch[data.of] - data.own
+    with_torch, trials = use & ~np.isnan(data.torch), use[data.of]
     given = {
         "torch": (data.about[with_torch], data.torch[with_torch], None),
-        "own": (data.features[trials], data.own[trials], data.weight[trials]),
-        "gain": (data.features[both], gain[both], data.weight[both]),
-        "sure": (data.features[both], gain[both], data.weight[both]),
+        "config": (data.features[trials], data.own[trials], data.weight[trials]),
     }
     forests = {}
     for name, (features, target, weight) in given.items():
-        settings = SETTINGS | ({"objective": "quantile", "alpha": SURE} if name == "sure" else {})
+        settings = SETTINGS | {"num_leaves": LEAVES[name]}
         trees = lightgbm.train(settings, lightgbm.Dataset(features, target, weight=weight), TREES[name])
         forests[name] = arrays(trees.dump_model())
     return forests

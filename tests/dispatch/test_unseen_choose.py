@@ -2,9 +2,9 @@
 
 import pytest
 
-from tunedb.device import by_slug
+from tunedb.device import by_slug, floor_us
 from tunedb.dispatch.unseen.choose import COLUMNS, candidates, choose
-from tunedb.dispatch.unseen.features import CONFIG, PROBLEM, config_features, problem_features
+from tunedb.dispatch.unseen.features import CONFIG, PROBLEM, config_features, problem_features, scale_log
 from tunedb.dispatch.unseen.trees import Predictor, forest_of
 from tunedb.kernel import load
 from tunedb.problem import Problem
@@ -40,13 +40,21 @@ def test_kin_that_cannot_be_read_or_run_here_are_left_out():
     assert list(candidates(DENSE, H200, kin)) == own
 
 
-def test_the_best_expected_gain_is_chosen():
+def test_the_shortest_expected_time_is_chosen():
     """Trees that like programs of 8 warps choose one of 8 warps, and say what they expect."""
     warps = len(PROBLEM) + CONFIG.index("num_warps")
-    likes = {"base": 0.0, "roots": [0], "column": [warps, -1, -1], "threshold": [4.0, -1.0, 1.0], "left": [1, 0, 0], "right": [2, 0, 0]}  # fmt: skip
+    likes = {"base": 0.0, "roots": [0], "column": [warps, -1, -1], "threshold": [4.0, 1.0, -1.0], "left": [1, 0, 0], "right": [2, 0, 0]}  # fmt: skip
     flat = {"base": 1.0, "roots": [], "column": [], "threshold": [], "left": [], "right": []}
-    forests = {name: forest_of(likes if name == "gain" else flat, count) for name, count in COLUMNS.items()}
+    forests = {name: forest_of(likes if name == "config" else flat, count) for name, count in COLUMNS.items()}
     found = choose(Predictor(("h200",), forests, {}), DENSE, H200)
     assert found is not None
     assert found.config.num_warps == 8
-    assert found.own_us == found.torch_us
+    assert (found.gain, found.torch_us) == (2.0, pytest.approx(4 * found.own_us))
+
+
+def test_times_of_a_tiny_problem_are_those_of_a_launch():
+    """Where the floor is nanoseconds, what is learned is a multiple of what a launch takes."""
+    pixel = DENSE._replace(n=1, in_h=1, in_w=1, k_h=1, k_w=1, padding_h=0, padding_w=0)
+    assert 2 ** scale_log(pixel, H200) == pytest.approx(4.0, rel=0.01)
+    large = DENSE._replace(n=512)
+    assert 2 ** scale_log(large, H200) == pytest.approx(4.0 + floor_us(large, H200))

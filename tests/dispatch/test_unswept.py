@@ -25,7 +25,7 @@ def predictor(shelf, record, monkeypatch):
     """A predictor of the H100 whose guess a test sets, beside a file of the H200 that says nothing of the problem."""
     kernel = load("implicit_gemm")
     played = types.SimpleNamespace(
-        guess=Guess("implicit_gemm", kernel.default(ASKED, H100), 10.0, 30.0, 1.5, 1.0), asked=[]
+        guess=Guess("implicit_gemm", kernel.default(ASKED, H100), 10.0, 30.0), asked=[]
     )
     shelf.put(record._replace(kernel="aten", config="{}", kernel_hash="aten"), ship="h200")
 
@@ -47,26 +47,24 @@ def test_a_sure_guess_answers(predictor):
     """The tier says that it is expected, and the reason what it expects, how sure it is and what it rests on."""
     found = answer(ASKED, H100)
     assert (found.tier, found.kernel, found.config) == ("expected", "implicit_gemm", predictor.guess.config)
-    for text in ("expected to take 10.0 us where torch takes 30.0 us", "2.00 times or more", "9,000 trials on h100", "untimed"):  # fmt: skip
+    for text in ("expected to take 10.0 us where torch takes 30.0 us", "with a probability of 100 %", "9,000 trials on h100", "untimed"):  # fmt: skip
         assert text in found.reason
 
 
-@pytest.mark.parametrize("change", [{"gain": 0.59}, {"sure": 0.29}, {"kernel": "gone"}])
+@pytest.mark.parametrize("change", [{"torch_us": 13.0}, {"kernel": "gone"}])
 def test_an_unsure_guess_leaves_it_to_torch(predictor, change):
-    """Below either limit, and where its kernel is not installed."""
+    """Below the limit, and where its kernel is not installed."""
     predictor.guess = predictor.guess._replace(**change)
     found = answer(ASKED, H100)
     assert (found.tier, found.kernel, found.config) == ("aten", "aten", None)
-    assert "too little to run it untimed" in found.reason
+    assert "at least 90 % are asked for" in found.reason
 
 
-@pytest.mark.parametrize(
-    ("change", "tier"), [({}, "expected"), ({"gain": 0.79}, "aten"), ({"sure": 0.49}, "aten")]
-)
-def test_more_is_asked_where_only_finalists_are_known(predictor, change, tier):
+@pytest.mark.parametrize(("torch_us", "whole", "tier"), [(13.2, True, "expected"), (14.0, False, "aten"), (15.0, False, "expected")])  # fmt: skip
+def test_more_is_asked_where_only_finalists_are_known(predictor, torch_us, whole, tier):
     """A predictor that has seen no config of a device lose expects too much of it."""
-    predictor.predictor.facts = {"trials": 9000}
-    predictor.guess = predictor.guess._replace(**{"gain": 0.8, "sure": 0.5, **change})
+    predictor.predictor.facts = {"trials": 9000, "whole": ["h100"] if whole else []}
+    predictor.guess = predictor.guess._replace(torch_us=torch_us)
     assert answer(ASKED, H100).tier == tier
 
 
@@ -81,8 +79,8 @@ def test_a_gpu_of_the_same_kind(predictor, slug, whole, tier):
 
 
 def test_a_gpu_of_the_same_kind_must_be_surer(predictor):
-    """The limits are those of a device of which no loser is known."""
-    predictor.guess = predictor.guess._replace(gain=0.79)
+    """The limit is that of a device of which no loser is known."""
+    predictor.guess = predictor.guess._replace(torch_us=14.0)
     assert [answer(ASKED, by_slug(slug)).tier for slug in ("h100", "h100-pcie")] == ["expected", "aten"]
 
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RULE = {
     "rule": "today's tiers", "device": "h100", "problems": 443, "own": 0.37, "unknown": 71, "gain": 1.2, "of": 1.4,
-    "slower": "1 of 89", "worst": 0.88, "fewest": 1.16, "most": 1.32, "best": 1.55,
+    "slower": "1 of 89", "wrong": "2 of 91", "worst": 0.88, "fewest": 1.16, "most": 1.32, "best": 1.55,
 }  # fmt: skip
 
 
@@ -26,11 +26,11 @@ def test_a_page_has_todays_tiers_of_what_was_left_out(pages, tmp_path):
     assert found == {
         "models left out": {
             "problems": 443, "over_torch": [1.16, 1.32], "of_swept": [0.748, 0.852], "below_0_97": {"answers": 1, "timed": 89},
-            "lowest": 0.88, "own_kernels": 0.37, "over_contract": None,
+            "lowest": 0.88, "own_kernels": 0.37, "over_contract": {"answers": 2, "run": 91},
         }
     }  # fmt: skip
     text = (tmp_path / "h100" / "unseen.md").read_text()
-    assert "| models left out | 443 | 1.16 to 1.32 | 0.75 to 0.85 | 37% | 1 of 89 | 0.88 |" in text
+    assert "| models left out | 443 | 1.16 to 1.32 | 0.75 to 0.85 | 37% | 1 of 89 | 0.88 | 2 of 91 |" in text
 
 
 def test_figures_of_other_rules_alone_are_refused(pages, tmp_path):

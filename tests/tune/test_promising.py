@@ -45,15 +45,17 @@ def test_the_most_promising_come_behind_what_is_known():
     assert max(Counter(one.kernel for one in best).values()) <= LEAST // 2
     expected = gains(best, ground)
     assert expected[0] == max(expected)
-    assert expected[0] > max(gains(ground.defaults(), ground))
+    assert expected[0] >= max(gains(ground.defaults(), ground))
 
 
 def test_a_winner_of_a_similar_problem_is_judged_too():
-    """One that is expected to be the best comes first, wherever it stood among its like."""
+    """One that is expected to be the best is tried wherever it stood among its like, behind none but a neighbour that promises more."""
     ground = space()
     best = start(ground, [], [], 8).choices[0]
     others = [one for one in ground.defaults() if one != best]
-    assert start(ground, [], [*others, best], 8).choices[0] == best
+    found = start(ground, [], [*others, best], 8).choices
+    assert best in found
+    assert gains(found[:1], ground) >= gains([best], ground)
 
 
 def test_a_short_search_leaves_out_what_is_far_behind():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from math import gcd, log2
+from math import erf, gcd, log2, sqrt
 
 from tunedb.describe import micros
 from tunedb.device import Device, by_slug
@@ -26,14 +26,14 @@ from tunedb.record import Choice, Record
 from tunedb.store import remembered
 from tunedb.store.read import Database
 
-__all__ = ["default", "knows", "like_length", "limits", "unswept"]
+__all__ = ["SURE", "chance", "default", "knows", "like_length", "unswept"]
 
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
-# An answer is run untimed where it is expected to be 1.52 times as fast as torch, and three in four such answers 1.23 times: with models
-# left out 1 of 89 that were timed was more than 3 % slower than torch. Where only the finalists of sweeps are known, a predictor has seen
-# no config lose, and expects too much: 1.74 and 1.41 times there (docs/experiments.md, 2026-11-27, third model).
-GAIN, SURE = 0.6, 0.3
-GAIN_OF_FINALISTS, SURE_OF_FINALISTS = 0.8, 0.5
+# An answer is run untimed where it is faster than torch with this probability. How far log2 of the expected gain is off, as a standard
+# deviation, where all trials of a device's searches are known, and where only their finalists are, so that a predictor has seen no config
+# lose (docs/experiments.md, 2026-11-28).
+SURE = 0.9
+SPREAD, SPREAD_OF_FINALISTS = 0.3, 0.45
 KIN = 8  # winners of the nearest problems that are judged beside each kernel's own configs
 REACH = 12.0  # doublings, of the farthest of them
 ELSEWHERE = 0.5  # doublings that another GPU's winner is farther away
@@ -75,10 +75,10 @@ def knows(predictor: Predictor, device: Device) -> bool:
     return device.arch is None and any(one.capability == device.capability for one in whole)
 
 
-def limits(predictor: Predictor, device: Device) -> tuple[float, float]:
-    """Return the least gain and what must be sure of it, as log2, of an answer that is run untimed on a device."""
+def chance(guess: Guess, predictor: Predictor, device: Device) -> float:
+    """Return the probability that a config is faster than torch, by what is expected of both."""
     whole = device.slug in predictor.facts.get("whole", ())  # its searches are known whole
-    return (GAIN, SURE) if whole else (GAIN_OF_FINALISTS, SURE_OF_FINALISTS)
+    return 0.5 * (1 + erf(guess.gain / (sqrt(2) * (SPREAD if whole else SPREAD_OF_FINALISTS))))
 
 
 def like_length(problem: Problem) -> Problem:
@@ -96,15 +96,14 @@ def like_length(problem: Problem) -> Problem:
 
 def _answer(guess: Guess, problem: Problem, device: Device, predictor: Predictor) -> Answer:
     """Return a guess as the answer if it is sure enough and valid for this problem, else torch."""
-    kernel = kernel_named(guess.kernel)
-    rests = f"by {predictor.facts.get('trials', 0):,} trials on {' and '.join(predictor.devices)}"
+    kernel, sure = kernel_named(guess.kernel), chance(guess, predictor, device)
     means = (
-        f"{guess.kernel} is expected to take {micros(guess.own_us)} where torch takes {micros(guess.torch_us)}, and to gain "
-        f"{2**guess.sure:.2f} times or more in three of four such problems, {rests}"
+        f"{guess.kernel} is expected to take {micros(guess.own_us)} where torch takes {micros(guess.torch_us)}, and to be faster "
+        f"with a probability of {100 * sure:.0f} %, by {predictor.facts.get('trials', 0):,} trials on {' and '.join(predictor.devices)}"
     )
-    gain, sure = limits(predictor, device)
-    if kernel is None or guess.gain < gain or guess.sure < sure:
-        return Answer("aten", "aten", None, None, f"{means}: too little to run it untimed.")
+    if kernel is None or sure < SURE:
+        reason = f"{means}: at least {100 * SURE:.0f} % are asked for, so torch's own kernel answers."
+        return Answer("aten", "aten", None, None, reason)
     if kernel.valid(problem, guess.config, device):
         return Answer(
             "aten", "aten", None, None, f"{means}, but its config is not valid here: torch answers."

@@ -1,6 +1,7 @@
 """Which config to take for a problem that nobody has swept, and what it should give."""
 
 from collections.abc import Iterable, Iterator
+from math import log2
 from typing import Any, NamedTuple
 
 from tunedb.device import Device
@@ -9,8 +10,8 @@ from tunedb.dispatch.unseen.features import (
     KERNELS,
     PROBLEM,
     config_features,
-    floor_log,
     problem_features,
+    scale_log,
 )
 from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.errors import ConfigError, KernelError
@@ -20,20 +21,21 @@ from tunedb.record import Choice
 
 __all__ = ["COLUMNS", "Guess", "candidates", "choose", "judged"]
 
-COLUMNS = {
-    "torch": len(PROBLEM), "own": len(PROBLEM) + len(CONFIG), "gain": len(PROBLEM) + len(CONFIG), "sure": len(PROBLEM) + len(CONFIG),
-}  # fmt: skip
+COLUMNS = {"torch": len(PROBLEM), "config": len(PROBLEM) + len(CONFIG)}
 
 
 class Guess(NamedTuple):
-    """A config with what is expected of it. Times in microseconds, gains as log2 of torch's time over the config's."""
+    """A config with what it and torch are expected to take, in microseconds."""
 
     kernel: str
     config: Any
     own_us: float
     torch_us: float
-    gain: float  # expected
-    sure: float  # what one in four falls short of
+
+    @property
+    def gain(self) -> float:
+        """Return log2 of torch's time over the config's."""
+        return log2(self.torch_us / self.own_us)
 
 
 def candidates(problem: Problem, device: Device, kin: Iterable[Choice]) -> Iterator[tuple[str, Any]]:
@@ -70,25 +72,18 @@ def judged(
     predictor: Predictor, problem: Problem, device: Device, given: Iterable[tuple[str, Any]]
 ) -> Iterator[Guess]:
     """Yield what the predictor expects of each config."""
-    floor, about = floor_log(problem, device), problem_features(problem, device)
-    forests = predictor.forests
-    torch = forests["torch"].value(about)
+    scale, about = scale_log(problem, device), problem_features(problem, device)
+    torch_us = 2 ** (predictor.forests["torch"].value(about) + scale)
     for name, config in given:
         features = about + config_features(problem, device, name, config)
-        own = forests["own"].value(features)
-        gain = (forests["gain"].value(features) + torch - own) / 2
-        yield Guess(
-            name, config, 2 ** (own + floor), 2 ** (torch + floor), gain, forests["sure"].value(features)
-        )
+        yield Guess(name, config, 2 ** (predictor.forests["config"].value(features) + scale), torch_us)
 
 
 def choose(
     predictor: Predictor, problem: Problem, device: Device, kin: Iterable[Choice] = ()
 ) -> Guess | None:
-    """Return the config with the best expected gain, by what is sure of it too; None where no kernel applies."""
+    """Return the config with the shortest expected time; None where no kernel applies."""
     found = judged(predictor, problem, device, candidates(problem, device, kin))
-    return max(
-        found,
-        key=lambda guess: (guess.gain + guess.sure, guess.kernel, config_to_json(guess.config)),
-        default=None,
+    return min(
+        found, key=lambda guess: (guess.own_us, guess.kernel, config_to_json(guess.config)), default=None
     )

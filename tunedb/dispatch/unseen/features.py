@@ -11,7 +11,7 @@ from tunedb.device import rate as rate_of
 from tunedb.kernel import load
 from tunedb.problem import ITEM_BYTES, Problem
 
-__all__ = ["CONFIG", "PROBLEM", "config_features", "floor_log", "problem_features"]
+__all__ = ["CONFIG", "PROBLEM", "config_features", "floor_log", "problem_features", "scale_log"]
 
 PROBLEM = (
     "floor", "arithmetic", "memory", "balance", "rank", "transposed", "sixteen", "tf32", "last", "n", "c_in", "c_out", "groups",
@@ -23,6 +23,9 @@ CONFIG = (
     "launches", "busy", "l2", "waiting", "modelled", "block_m", "block_n", "block_k", "num_warps", "stages", "sums", "split",
     "tiles", "swap", "repack", "span", "lines", "high", "stack", "kept", "dot", "phase", "loop", "order", "compensated",
 )  # fmt: skip
+LAUNCH_US = (
+    4.0  # of a kernel that does next to nothing; 2 to 6 predict alike (docs/experiments.md, 2026-11-28)
+)
 KERNELS = ("depthwise", "direct", "implicit_gemm", "kn2row", "packed", "shared_rows", "cudnn_last")
 _WORDS = {
     "DOT": ("tf32", "ieee", "tf32x3"),
@@ -44,8 +47,16 @@ def _even(value: int) -> int:
 
 
 def floor_log(problem: Problem, device: Device) -> float:
-    """Return log2 of the hardware floor in microseconds: times are learned as multiples of it."""
+    """Return log2 of the hardware floor in microseconds."""
     return _log(floor_us(problem, device))
+
+
+def scale_log(problem: Problem, device: Device) -> float:
+    """Return log2 of what times are learned as multiples of, in microseconds: the hardware floor and what a launch takes.
+
+    The floor alone says nothing of small problems: of one pixel it is a nanosecond, and every kernel takes 5 us.
+    """
+    return log2(floor_us(problem, device) + LAUNCH_US)
 
 
 def problem_features(problem: Problem, device: Device) -> list[float]:

@@ -37,10 +37,12 @@ class Forest(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """What a device's trials taught: logarithms (base 2) of times over the floor, and of torch's time over ours."""
+    """What trials taught: logarithms (base 2) of times over a scale that who uses it knows."""
 
     devices: tuple[str, ...]  # slugs of the devices that it knows
-    forests: Mapping[str, Forest]  # "torch" of a problem; "own", "gain" and "sure" of a problem and a config
+    forests: Mapping[
+        str, Forest
+    ]  # for unswept problems "torch" of a problem, "config" of a problem and a config
     facts: Mapping[str, Any]  # what it rests on, for explain
 
 

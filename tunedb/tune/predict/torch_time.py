@@ -11,7 +11,7 @@ from math import log2
 from tunedb.device import Device, by_slug, floor_us
 from tunedb.device.catalogue import generation
 from tunedb.device.sustained import sustained
-from tunedb.dispatch.unseen.features import floor_log, problem_features
+from tunedb.dispatch.unseen.features import floor_log, problem_features, scale_log
 from tunedb.dispatch.unseen.shipped import shipped_predictor
 from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.problem import Problem
@@ -69,7 +69,5 @@ def _on_hopper(problem: Problem) -> float | None:
     predictor = shipped_predictor()
     if predictor is None or HOPPER not in predictor.devices:
         return None
-    return float(
-        2
-        ** (predictor.forests["torch"].value(problem_features(problem, device)) + floor_log(problem, device))
-    )
+    over = predictor.forests["torch"].value(problem_features(problem, device))
+    return float(2 ** (over + scale_log(problem, device)))
