@@ -132,7 +132,8 @@ def of_database(path: Path, device: Device, models: Mapping[tuple[Any, ...], set
         for tried in file.top(record.problem, record.device):
             # The candidates of a record were timed with the code of their day, the winner's: what is fresh of one is of all.
             code = kernels.source_hash(tried.kernel) if fresh else ""
-            yield row(tried.kernel, tried.config, tried.measurement.status, tried.measurement.time_us, code)
+            found = row(tried.kernel, tried.config, tried.measurement.status, tried.measurement.time_us, code)
+            yield found._replace(registers=tried.measurement.registers, spills=tried.measurement.spills)
 
 
 def of_history(path: Path, device: Device, models: Mapping[tuple[Any, ...], set[str]]) -> Iterator[Row]:
@@ -160,7 +161,7 @@ def of_history(path: Path, device: Device, models: Mapping[tuple[Any, ...], set[
                 fine = tried.measurement.status == "ok"
                 yield Row(
                     device.slug, problem, tried.kernel, tried.config, code, DOUBTFUL if fine and (late or hour in busy) else tried.measurement.status,
-                    tried.measurement.time_us, aten_us, "search", own, path.name,
+                    tried.measurement.time_us, aten_us, "search", own, path.name, tried.measurement.registers, tried.measurement.spills,
                 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from predictor.compared import Pick, of_keys, rank_correlation
-from predictor.times import CHOSEN, Published, Trials, time_trees, torch_trees
+from predictor.times import CHOSEN, Published, Trials, spill_cost, time_trees, torch_trees
 from tunedb.device import Device, by_slug
 from tunedb.dispatch.likely import LEAST, likely_faster
 from tunedb.kernel import config_from_json, load
@@ -36,7 +36,10 @@ def never_timed(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
 
 
 def _best_expected(trials: Trials, known: Array, slug: str, leave: set[Any]) -> Iterator[Pick]:
-    expected = np.asarray(time_trees(trials, known).predict(trials.features)) + trials.base
+    spill = spill_cost(trials, known)
+    expected = (
+        np.asarray(time_trees(trials, known).predict(trials.features)) + trials.base + spill * trials.spills
+    )
     for (device, problem), places in of_keys(trials.keys).items():
         if device == slug and not known[places[0]] and problem not in leave:
             took, hoped = trials.took[places], expected[places]

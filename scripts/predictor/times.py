@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import base_log, features, knows
 from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
 
-__all__ = ["CHOSEN", "Published", "Trials", "fitted", "time_trees", "torch_trees"]
+__all__ = ["CHOSEN", "Published", "Trials", "fitted", "spill_cost", "time_trees", "torch_trees"]
 
 SETTINGS: dict[str, Any] = {
     "objective": "l2", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 8, "feature_fraction": 0.4,
@@ -34,7 +35,9 @@ TREES = 600
 EXTRA = {"n_estimators": 200, "min_samples_leaf": 2, "random_state": 0, "n_jobs": 2}
 # The config of which most is expected takes so much longer than expected: the best of many guesses was chosen for its luck too.
 # Median of problems whose code the trees had not seen (benchmarks/predicted, sm_89 from sm_90).
-CHOSEN = 1.28
+CHOSEN = 1.2
+PARTS = 3  # of the layers, each held against trees that know the others
+_SIZES = Problem._fields.index("n")
 
 Array = np.ndarray[Any, Any]
 
@@ -55,6 +58,9 @@ class Trials:
             base.append(base_log(row.problem, device, found[-1]))
         self.features, self.base = np.array(found), np.array(base)
         self.took = np.log2([row.time_us or 1.0 for row in self.rows])
+        self.spills = np.array(
+            [row.spills or 0 for row in self.rows], float
+        )  # bytes a thread, where they are known
         best = np.full(len(at), np.inf)
         np.minimum.at(best, self.of, self.took)
         # Each problem counts alike, and a config counts less the further it is from the best: only good ones are chosen among.
@@ -65,6 +71,31 @@ def time_trees(trials: Trials, use: Array) -> Any:
     """Return LightGBM's model of the logarithms by which the trials of `use` differ from the formula."""
     data = lightgbm.Dataset(trials.features[use], (trials.took - trials.base)[use], weight=trials.weight[use])
     return lightgbm.train(SETTINGS, data, TREES)
+
+
+def spill_cost(trials: Trials, use: Array) -> float:
+    """Return the logarithm (base 2) of time that each byte costs which a thread spills, by the trials of `use` that do.
+
+    Each is held against trees that know none of its layer, in three parts; the cost is the one with the least sum of absolute errors.
+    The trees are not told of it: of half the trials nobody knows what they spill, and telling them of the rest changed nothing.
+    """
+    part = np.array(
+        [zlib.crc32(repr(row.problem[_SIZES : _SIZES + 5]).encode()) % PARTS for row in trials.rows]
+    )
+    over, bytes_ = [], []
+    for number in range(PARTS):
+        asked = use & (part == number) & (trials.spills > 0)
+        if asked.any():
+            trees = time_trees(trials, use & (part != number))
+            over.append((trials.took - trials.base)[asked] - trees.predict(trials.features[asked]))
+            bytes_.append(trials.spills[asked])
+    if not over:
+        return 0.0
+    spilled = np.concatenate(bytes_)
+    costs = np.concatenate(over) / spilled
+    order = np.argsort(costs)
+    weight = np.cumsum(spilled[order])
+    return float(costs[order][np.searchsorted(weight, weight[-1] / 2)])
 
 
 class Layer(NamedTuple):
@@ -134,7 +165,7 @@ def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[s
         "torch": extra_arrays(torch_trees(published)),
     }
     facts = {
-        "trials": len(trials.rows), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN,
+        "trials": len(trials.rows), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN, "spill": round(spill_cost(trials, every), 5),
         "slower": {slug: round(factor, 3) for slug, factor in published.slower.items()}, "reached": reached(trials),
     }  # fmt: skip
     return forests, facts

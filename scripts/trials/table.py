@@ -2,11 +2,12 @@
 
 The first line is a comment with the table's version. A row is one trial, or torch's own kernel (`kernel` is "aten"):
 
-    device, the fields of the problem, kernel, config (JSON), kernel_hash, status, time_us, aten_us, run, models, source
+    device, the fields of the problem, kernel, config (JSON), kernel_hash, status, time_us, aten_us, registers, spills, run, models, source
 
 `run` says where the time comes from: "final" (the last run of a search, in turn with torch), "search" (a trial), or "look"
 (torch alone, before a search). `models` are the models or suites that have the layer, joined by " | ". `aten_us` is torch's time
-where the problem was searched; times are microseconds. Of several times of torch the least stands: a busy host only adds.
+where the problem was searched; times are microseconds. `registers` a thread and `spills`, bytes of local memory a thread, are what the
+compiler said; of older sweeps they are empty. Of several times of torch the least stands: a busy host only adds.
 `status` is that of the trial, or "doubtful" where the search timed its host. `source` is the file that the row was read from.
 """
 
@@ -21,7 +22,7 @@ from tunedb.problem import Problem, checked
 
 __all__ = ["DOUBTFUL", "VERSION", "Row", "read", "write"]
 
-VERSION = 1
+VERSION = 2
 DOUBTFUL = "doubtful"
 HEAD = f"# tunedb trials, version {VERSION}"
 RUNS = ("final", "search", "look")  # the most trustworthy first
@@ -41,10 +42,12 @@ class Row(NamedTuple):
     run: str
     models: tuple[str, ...]
     source: str
+    registers: int | None = None  # None: the sweep did not keep it, or torch
+    spills: int | None = None
 
 
 COLUMNS = (
-    "device", *Problem._fields, "kernel", "config", "kernel_hash", "status", "time_us", "aten_us", "run", "models", "source",
+    "device", *Problem._fields, "kernel", "config", "kernel_hash", "status", "time_us", "aten_us", "registers", "spills", "run", "models", "source",
 )  # fmt: skip
 
 
@@ -59,8 +62,9 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     for row in rows:
         trial = (row.device, row.problem, row.kernel, row.config, row.kernel_hash)
         known = kept.get(trial)
-        if known is None or _trust(row) >= _trust(known):
-            kept[trial] = row
+        if known is not None:
+            row = told(row, known) if _trust(row) >= _trust(known) else told(known, row)  # noqa: PLW2901 (the one that stands)
+        kept[trial] = row
     models: dict[Problem, set[str]] = {}
     for row in rows:
         models.setdefault(row.problem, set()).update(row.models)
@@ -80,13 +84,21 @@ def write(path: Path, rows: Iterable[Row]) -> int:
         if row.kernel == "aten":
             row = row._replace(time_us=aten_us)
         times = ("" if time is None else f"{time:.5g}" for time in (row.time_us, row.aten_us))
+        resources = ("" if one is None else one for one in (row.registers, row.spills))
         writer.writerow(
-            (row.device, *row.problem, row.kernel, row.config, row.kernel_hash, row.status, *times, row.run, " | ".join(sorted(models[row.problem])), row.source)
+            (row.device, *row.problem, row.kernel, row.config, row.kernel_hash, row.status, *times, *resources, row.run, " | ".join(sorted(models[row.problem])), row.source)
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a time of its own the same rows give the same bytes.
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     return len(kept)
+
+
+def told(row: Row, other: Row) -> Row:
+    """Return a row with what the compiler said of the same code in another, where it does not say it itself."""
+    if row.spills is not None or other.spills is None:
+        return row
+    return row._replace(registers=other.registers, spills=other.spills)
 
 
 def _trust(row: Row) -> tuple[bool, int]:
@@ -111,4 +123,5 @@ def read(path: Path) -> Iterator[Row]:
         yield Row(
             row["device"], problem, row["kernel"], row["config"], row["kernel_hash"], row["status"], *times, row["run"],
             tuple(row["models"].split(" | ")) if row["models"] else (), row["source"],
+            *(int(row[name]) if row[name] else None for name in ("registers", "spills")),
         )  # fmt: skip

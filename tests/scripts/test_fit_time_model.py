@@ -1,5 +1,6 @@
 """Fitting the time model: what is written answers as what was fitted. Needs LightGBM and scikit-learn, which tunedb does not."""
 
+import types
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,31 @@ def test_the_shipped_model_is_what_the_tables_give(times):
     model = time_model()
     assert (model.facts["trials"], model.devices) == (len(fine), ("h100", "h100-sm89", "h200"))
     assert model.facts["problems"] == len({(row.device, row.problem) for row in fine})
+
+
+def test_what_spills_cost_is_learned_from_the_trials_that_say_so(times, monkeypatch):
+    """Configs that take twice as long for each 400 bytes cost 0.0025 doublings a byte; one outlier changes nothing, and none told is none."""
+    problems = [(0, 0, 0, 0, number, 0, 0, 0, 0) for number in range(60)]
+    spills = np.array([200.0 if number % 3 == 0 else 0.0 for number in range(60)])
+    trials = types.SimpleNamespace(
+        rows=[types.SimpleNamespace(problem=one) for one in problems], spills=spills,
+        features=np.zeros((60, 1)), base=np.full(60, 3.0), took=3.0 + 0.0025 * spills,
+    )  # fmt: skip
+    trials.took[0] += 9.0
+    seen = []
+
+    def time_trees(of, use):
+        seen.append(use)
+        return types.SimpleNamespace(predict=lambda features: np.zeros(len(features)))
+
+    monkeypatch.setattr(times, "time_trees", time_trees)
+    assert times.spill_cost(trials, np.ones(60, bool)) == pytest.approx(0.0025)
+    assert len(seen) == times.PARTS
+    assert not np.all(seen, axis=0).any()  # each layer is held against trees that do not know it
+    trials.spills = np.zeros(60)
+    assert times.spill_cost(trials, np.ones(60, bool)) == 0.0
+
+
+def test_the_shipped_model_knows_what_spills_cost():
+    """256 bytes, the most that is timed, make a config 1.2 to 2 times as slow."""
+    assert 1.2 < 2 ** (256 * time_model().facts["spill"]) < 2.0

@@ -49,6 +49,19 @@ def test_the_most_trustworthy_run_of_a_config_is_kept(keep, tmp_path):
     assert aten.time_us == 30.0
 
 
+def test_what_the_compiler_said_is_kept(keep, tmp_path):
+    """Also where it was said in a search and the final run's time stands; another code's is not taken."""
+    said = row(keep, run="search", registers=255, spills=48)
+    given = [said, row(keep), row(keep, kernel_hash="cd", run="search")]
+    keep.write(tmp_path / "t.csv.gz", given)
+    assert [
+        (one.kernel_hash, one.run, one.registers, one.spills) for one in keep.read(tmp_path / "t.csv.gz")
+    ] == [
+        ("ab", "final", 255, 48),
+        ("cd", "search", None, None),
+    ]
+
+
 def test_a_problem_keeps_the_models_of_all_its_rows(keep, tmp_path):
     """Who adds trials without a model's suite at hand takes its name from none of the rows."""
     given = [row(keep), row(keep, models=(), time_us=19.0), row(keep, config='{"A":1}', models=("zoo",))]
@@ -77,10 +90,13 @@ def test_a_database_gives_winner_candidates_and_torch(keep, record, tmp_path, ca
     one = record._replace(
         device="h200", provenance="measured", kernel="aten", config="{}", time_us=40.0, aten_us=40.0
     )
-    other = Tried("packed", '{"A":1}', Measurement("ok", 50.0))
+    other = Tried("packed", '{"A":1}', Measurement("ok", 50.0, registers=96, spills=0))
     with Store(tmp_path / "one.sqlite") as store:
         store.put(one, [other])
     out = tmp_path / "t.csv.gz"
     assert keep.main(["h200", "--db", str(tmp_path / "one.sqlite"), "--out", str(out)]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == 2
-    assert [(found.kernel, found.time_us) for found in keep.read(out)] == [("aten", 40.0), ("packed", 50.0)]
+    assert [(found.kernel, found.time_us, found.registers, found.spills) for found in keep.read(out)] == [
+        ("aten", 40.0, None, None),
+        ("packed", 50.0, 96, 0),
+    ]

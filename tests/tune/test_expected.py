@@ -69,6 +69,18 @@ def test_proxies_run_code_of_the_same_kind():
     assert {one.device.slug for one in timed(asked, H100).values()} == {"h200"}
 
 
+def test_spills_make_a_config_slower(monkeypatch):
+    """By what the time model says of each byte; moved from a proxy they do not, since the proxy spilled as much."""
+    asked, spilled = problem(), NEEDS._replace(spills=200)
+    choice = next(iter(timed(asked, ADA)))
+    assert expected(asked, *choice, spilled, ADA).time_us == pytest.approx(
+        expected(asked, *choice, NEEDS, ADA).time_us
+    )
+    monkeypatch.setattr(module, "timed", lambda *_: {})
+    without, more = (expected(asked, *choice, one, ADA).time_us for one in (NEEDS, spilled))
+    assert more / without == pytest.approx(2 ** (200 * time_model().facts["spill"]))
+
+
 def test_a_config_that_nobody_timed(monkeypatch):
     """It takes what the time model says, and more because the best of many is chosen for its luck too."""
     monkeypatch.setattr(module, "timed", lambda *_: {})

@@ -33,12 +33,12 @@ def expected(
         return _with(resources, predict_us(problem, kernel, config, resources, device), "formula")
     parsed = config_from_json(load(kernel), config)
     model = time_model()
-    here = expected_log(model, problem, device, kernel, parsed)
+    here = expected_log(model, problem, device, kernel, parsed, resources.spills or 0)
     least = floor_us(problem, sustained(device)) / reached(model.facts, problem, kernel, device)
     proxy = timed(problem, device).get(Choice(kernel, config))
     if proxy is None:
         return _with(resources, max(least, 2.0**here * model.facts["chosen"]), "model")
-    there = expected_log(model, problem, proxy.device, kernel, parsed)
+    there = expected_log(model, problem, proxy.device, kernel, parsed, resources.spills or 0)
     told = f"{PROXY}{proxy.device.slug}, which takes {proxy.us:.4g} us"
     return _with(resources._replace(detail=told), max(least, proxy.us * 2.0 ** (here - there)), "proxy")
 

@@ -1,10 +1,11 @@
 """The time model: what a config should take on a device, learned from trials on other devices.
 
-    time = floor x 2^(formula + trees)
+    time = floor x 2^(formula + trees + spill x bytes that a thread spills)
 
 Floor and formula are arithmetic on the device's facts (features.py: waves, products, L2, waiting), with the rates that long runs
 reach (sustained.py). The trees correct them by what the trials of the H200, the H100 and the H100 running sm_89 code took. They see
-sizes and ratios, and no fact that only names a device, so that they may be asked about one that they have not seen.
+sizes and ratios, and no fact that only names a device, so that they may be asked about one that they have not seen. What the compiler
+says is known of a compiled candidate alone; of a few trials it was kept, enough to tell what spilled registers cost.
 """
 
 import functools
@@ -58,7 +59,10 @@ def base_log(problem: Problem, device: Device, found: list[float]) -> float:
     return floor_log(problem, sustained(device)) + found[_FORMULA]
 
 
-def expected_log(model: Predictor, problem: Problem, device: Device, kernel: str, config: Any) -> float:
-    """Return log2 of the microseconds that a config should take."""
+def expected_log(
+    model: Predictor, problem: Problem, device: Device, kernel: str, config: Any, spills: int = 0
+) -> float:
+    """Return log2 of the microseconds that a config should take; `spills` are bytes of local memory a thread, where they are known."""
     found = features(problem, device, kernel, config)
-    return base_log(problem, device, found) + model.forests["time"].value(found)
+    trees = model.forests["time"].value(found)
+    return base_log(problem, device, found) + trees + float(model.facts.get("spill", 0.0)) * spills
