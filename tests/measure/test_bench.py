@@ -125,9 +125,13 @@ def test_the_same_tensors_every_time(clock, kernels):
     assert first.aten_error == second.aten_error
 
 
-def test_a_hopeless_candidate_is_timed_once(bench, kernels, clock):
-    """A first repetition of more than four times the best ends the timing; others get 3 to 10."""
+def test_a_hopeless_candidate_is_timed_once(bench, kernels, clock, monkeypatch):
+    """A first repetition of more than four times the best ends the timing, of a quick one a second; others get 3 to 10."""
     bench._best_us = 1e-3
+    del clock.repetitions[:]
+    assert bench.trial("good", CONFIG).status == "ok"
+    assert clock.repetitions == [(1, 1), (1, 1)]
+    monkeypatch.setattr(bench_module, "QUICK_US", 0.0)
     del clock.repetitions[:]
     assert bench.trial("good", CONFIG).status == "ok"
     assert clock.repetitions == [(1, 1)]
@@ -136,6 +140,23 @@ def test_a_hopeless_candidate_is_timed_once(bench, kernels, clock):
     bench.trial("good", CONFIG)
     assert clock.repetitions[0] == (1, 1)
     assert 3 <= sum(rounds for _, rounds in clock.repetitions) <= 10
+
+
+def test_one_disturbed_repetition_costs_a_candidate_nothing(bench, clock, monkeypatch):
+    """Where the second is not hopeless it is timed as others are, and the disturbed one does not count."""
+    bench._best_us = 6.0
+    asked = []
+
+    def times_us(calls, rounds):
+        asked.append(rounds)
+        calls[0]()
+        return [[353.0]] if len(asked) == 1 else [[5.6] * rounds]
+
+    monkeypatch.setattr(clock, "times_us", times_us)
+    measured = bench.trial("good", CONFIG)
+    assert (measured.time_us, measured.time_us_high) == (5.6, 5.6)
+    assert asked[:2] == [1, 1]
+    assert sum(asked) - 1 == measured.rounds > 2
 
 
 def test_the_best_so_far_only_falls(bench):
