@@ -9,6 +9,7 @@ pytest.importorskip("triton")
 
 from tunedb.device import by_slug
 from tunedb.dispatch import unswept
+from tunedb.dispatch.explanation import explain_problem
 from tunedb.dispatch.lookup import answer
 from tunedb.dispatch.unseen import shipped
 from tunedb.dispatch.unseen.choose import Guess
@@ -47,8 +48,20 @@ def test_a_sure_guess_answers(predictor):
     """The tier says that it is expected, and the reason what it expects, how sure it is and what it rests on."""
     found = answer(ASKED, H100)
     assert (found.tier, found.kernel, found.config) == ("expected", "implicit_gemm", predictor.guess.config)
-    for text in ("expected to take 10.0 us where torch takes 30.0 us", "with a probability of 100 %", "9,000 trials on h100", "untimed"):  # fmt: skip
+    for text in ("expected to take 10.0 us where torch takes 30.0 us", "with a probability of 99 %", "9,000 trials on h100", "untimed"):  # fmt: skip
         assert text in found.reason
+
+
+def test_explain_says_what_is_expected(predictor):
+    """Both times, called predicted; where torch answers its own."""
+    found = explain_problem(ASKED, H100)
+    assert (found.expected_us, found.aten_us) == (10.0, 30.0)
+    assert "expects  10.0 us, predicted by trials of other problems, untimed" in str(found)
+    assert "aten     30.0 us expected" in str(found)
+    predictor.guess = predictor.guess._replace(torch_us=11.0)
+    files.reload()
+    found = explain_problem(ASKED, H100)
+    assert (found.answer.kernel, found.expected_us, found.aten_us) == ("aten", 11.0, 11.0)
 
 
 @pytest.mark.parametrize("change", [{"torch_us": 13.0}, {"kernel": "gone"}])

@@ -34,7 +34,9 @@ class Explanation(NamedTuple):
     answer: Answer
     expected_us: float | None
     expected_from: str  # how that time was obtained, in words
-    aten_us: float | None  # of the same run as the record's time, and of its problem
+    aten_us: (
+        float | None
+    )  # of the same run as the record's time, and of its problem; predicted where the answer is
     floor_us: float
     ties: tuple[Choice, ...] = ()  # others that cannot be told from the answer, where its own record answers
     profile: Profile | None = None  # what ncu counted of the answer, where its own record answers
@@ -59,6 +61,8 @@ class Explanation(NamedTuple):
             lines.insert(
                 4, ("config", " ".join(f"{name}={value}" for name, value in found.config._asdict().items()))
             )
+        if found.expected is not None:
+            lines.append(("aten", f"{micros(found.expected.torch_us)} expected"))
         lines += [("tied", f"{one.kernel} {one.config}") for one in self.ties]
         if self.profile is not None:
             lines.append(("limit", limit(self.profile.longest, self.device.sm_count)))
@@ -87,6 +91,9 @@ def explain_problem(problem: Problem, device: Device) -> Explanation:
     found = found._replace(reason=found.reason + too_short_for_eager(found))
     floor = floor_us(problem, device)
     record = found.record
+    if found.expected is not None:
+        how = "predicted by trials of other problems, untimed"
+        return Explanation(problem, device, found, found.expected.us, how, found.expected.torch_us, floor)
     if record is None or found.tier in UNTIMED:
         return Explanation(problem, device, found, None, "", None, floor)
     how = (

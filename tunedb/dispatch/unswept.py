@@ -13,6 +13,7 @@ from tunedb.dispatch.unseen.trees import Predictor
 from tunedb.dispatch.usable import (
     TRIED,
     Answer,
+    Expected,
     devices_of,
     kernel_named,
     known_record,
@@ -33,6 +34,7 @@ WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this fact
 # deviation, where all trials of a device's searches are known, and where only their finalists are, so that a predictor has seen no config
 # lose (docs/experiments.md, 2026-11-28).
 SURE = 0.9
+SUREST = 0.99  # what is said at most: errors have longer tails than the normal distribution
 SPREAD, SPREAD_OF_FINALISTS = 0.3, 0.45
 KIN = 8  # winners of the nearest problems that are judged beside each kernel's own configs
 REACH = 12.0  # doublings, of the farthest of them
@@ -97,18 +99,22 @@ def like_length(problem: Problem) -> Problem:
 def _answer(guess: Guess, problem: Problem, device: Device, predictor: Predictor) -> Answer:
     """Return a guess as the answer if it is sure enough and valid for this problem, else torch."""
     kernel, sure = kernel_named(guess.kernel), chance(guess, predictor, device)
+    torch = Expected(guess.torch_us, guess.torch_us)
     means = (
         f"{guess.kernel} is expected to take {micros(guess.own_us)} where torch takes {micros(guess.torch_us)}, and to be faster "
-        f"with a probability of {100 * sure:.0f} %, by {predictor.facts.get('trials', 0):,} trials on {' and '.join(predictor.devices)}"
+        f"with a probability of {100 * min(sure, SUREST):.0f} %, by {predictor.facts.get('trials', 0):,} trials on {' and '.join(predictor.devices)}"
     )
     if kernel is None or sure < SURE:
         reason = f"{means}: at least {100 * SURE:.0f} % are asked for, so torch's own kernel answers."
-        return Answer("aten", "aten", None, None, reason)
+        return Answer("aten", "aten", None, None, reason, torch)
     if kernel.valid(problem, guess.config, device):
         return Answer(
-            "aten", "aten", None, None, f"{means}, but its config is not valid here: torch answers."
+            "aten", "aten", None, None, f"{means}, but its config is not valid here: torch answers.", torch
         )
-    return Answer("expected", guess.kernel, guess.config, None, f"{means}; untimed for this problem.")
+    reason = f"{means}; untimed for this problem."
+    return Answer(
+        "expected", guess.kernel, guess.config, None, reason, Expected(guess.own_us, guess.torch_us)
+    )
 
 
 def _kin(

@@ -13,12 +13,19 @@ from tunedb.store.files import read_or_default
 from tunedb.store.read import Database
 
 __all__ = [
-    "TRIED", "Answer", "Usable", "capabilities", "devices_of", "kernel_named", "known_record", "layer_records", "measured_near", "own_record", "usable",
+    "TRIED", "Answer", "Expected", "Usable", "capabilities", "devices_of", "kernel_named", "known_record", "layer_records", "measured_near", "own_record", "usable",
 ]  # fmt: skip
 
 TRIED = (
     500  # records at most whose config is looked at, the nearest first: a hostile file may hold any number
 )
+
+
+class Expected(NamedTuple):
+    """Microseconds that nobody measured: what the answer should take, and torch."""
+
+    us: float
+    torch_us: float
 
 
 class Answer(NamedTuple):
@@ -29,6 +36,7 @@ class Answer(NamedTuple):
     config: Any
     record: Record | None
     reason: str
+    expected: Expected | None = None  # where the predictor decided
 
 
 class Usable(NamedTuple):
