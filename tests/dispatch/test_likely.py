@@ -52,6 +52,23 @@ def test_a_measured_record_is_not_weighed(shelf, record):
     assert answer(record.problem, ADA)[:2] == ("exact", "fake")
 
 
+@pytest.mark.parametrize(("gain", "kernel"), [(1.6, "aten"), (2.2, "fake")])
+def test_what_was_measured_on_another_generation_must_gain_more(shelf, record, gain, kernel):
+    """An H200's record answers on a 4090 where it gains 2.1 times there; the reason says how sure that is."""
+    shelf.put(record._replace(device="h200", time_us=100.0, aten_us=100.0 * gain), ship="h200")
+    found = answer(record.problem, ADA)
+    assert (found.kernel, found.record.device) == (kernel, "h200")
+    assert f"h200 is of another generation: {gain:.2f} times torch there" in found.reason
+
+
+@pytest.mark.parametrize("aten_us", [101.5, None])
+def test_what_was_measured_on_the_same_generation_is_not_weighed(shelf, record, aten_us):
+    """An H200's record answers on an H100 however little it gains; elsewhere, where torch's time is not known, torch does."""
+    shelf.put(record._replace(device="h200", time_us=100.0, aten_us=aten_us), ship="h200")
+    assert answer(record.problem, H100)[:2] == ("other-device", "fake")
+    assert answer(record.problem, ADA).kernel == "aten"
+
+
 def test_a_card_without_a_file_borrows_from_the_most_similar(shelf, record):
     """An RTX 4070 Ti SUPER has 66 multiprocessors: an L4 (58) is closer than an RTX 4090 (128), and both before an H200."""
     card = by_slug("4070-ti-super")

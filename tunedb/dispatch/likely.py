@@ -3,7 +3,7 @@
 from math import erf, log2, sqrt
 
 from tunedb.describe import micros
-from tunedb.device import Device
+from tunedb.device import CATALOGUE, Device
 from tunedb.device.catalogue import generation
 from tunedb.dispatch.usable import Answer
 from tunedb.record import Record
@@ -18,6 +18,9 @@ LEAST = 0.9
 _TORCH_ON_HOPPER, _TORCH_ELSEWHERE, _TORCH_IN_16_BITS = 0.2, 0.72, 1.0
 FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
 _UNSAID = 0.4  # where a record has no percentiles
+_OF_ANOTHER_GENERATION = (
+    0.42  # of a time that is moved to a GPU with other instructions: as far off as the time model's
+)
 
 
 def chance(record: Record, device: Device) -> float | None:
@@ -40,10 +43,15 @@ def likely_faster(own_us: float, torch_us: float, own: float, dtype: str, device
 
 
 def only_if_likely(found: Answer, device: Device) -> Answer:
-    """Return an answer that nobody timed with how sure it is in its reason, or torch where that is too little."""
+    """Return an answer that nobody timed with how sure it is in its reason, or torch where that is too little.
+
+    One that was measured beside torch is given as it is on its own GPU and on those of its generation.
+    """
     record = found.record
-    if record is None or record.provenance == "measured" or found.kernel == "aten":
+    if record is None or found.kernel == "aten":
         return found
+    if record.provenance == "measured":
+        return found if _of_one_generation(record.device, device) else _from_another(found, record, device)
     sure = chance(record, device)
     if sure is None:
         return found
@@ -51,4 +59,24 @@ def only_if_likely(found: Answer, device: Device) -> Answer:
     if sure >= LEAST:
         return found._replace(reason=f"{found.reason} It is {said}.")
     reason = f"{found.reason} It would be {said}: at least {100 * LEAST:.0f} % are asked for, so torch's own kernel answers."
+    return Answer("aten", "aten", None, record, reason)
+
+
+def _of_one_generation(slug: str, device: Device) -> bool:
+    """Return whether a record's GPU is of a device's generation; one that the catalogue does not have is taken to be."""
+    known = next((one for one in CATALOGUE if one.slug == slug), None)
+    return known is None or known.capability // 10 == device.capability // 10
+
+
+def _from_another(found: Answer, record: Record, device: Device) -> Answer:
+    """Return what was measured on a GPU of another generation where it gains so much there that it should gain here."""
+    gain = (record.aten_us or 0.0) / record.time_us
+    sure = 0.0
+    if record.aten_us:
+        dtype = record.problem.dtype
+        sure = likely_faster(record.time_us, record.aten_us, _OF_ANOTHER_GENERATION, dtype, device)
+    said = f"{record.device} is of another generation: {gain:.2f} times torch there is faster than torch here with a probability of {100 * sure:.0f} %"
+    if sure >= LEAST:
+        return found._replace(reason=f"{found.reason} {said}.")
+    reason = f"{found.reason} {said}, and at least {100 * LEAST:.0f} % are asked for, so torch's own kernel answers."
     return Answer("aten", "aten", None, record, reason)

@@ -45,7 +45,8 @@ def answer(problem: Problem, device: Device) -> Answer:
     default: on other GPUs what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
-    A record by proxy or predicted answers where it is likely enough to be faster than torch (likely.py). One that says nothing of torch's
+    A record by proxy or predicted, or measured on a GPU of another generation, answers where it is likely enough to be faster than torch
+    (likely.py). One that says nothing of torch's
     time gives way where torch won the same problem when it was measured on another device, or nothing but cuDNN did.
     A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
     and config, compiled for bfloat16, do the same work in the same time.
