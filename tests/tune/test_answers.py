@@ -60,6 +60,19 @@ def test_the_candidates_of_earlier_sweeps_are_recommended(shelf, tmp_path, answe
     assert set(found) == {Choice("alpha", config(number)) for number in (1, 2, 3, 4, 5)}
 
 
+@pytest.mark.filterwarnings("ignore:.*kernel must be one of")
+def test_what_other_gpus_of_the_generation_have_timed_is_recommended(tmp_path, shelf, answers):
+    """The winner of an H100 and its rivals, on an H200; not those of older code, of another generation, or of another problem."""
+    rivals = [Tried("alpha", config(number), Measurement("ok", 10.0 + number)) for number in (2, 3)]
+    for slug, first in (("h100", 1), ("4090", 5), ("h100-sm89", 7)):
+        with Store(shelf.shipped.setdefault(slug, tmp_path / f"{slug}.sqlite")) as shipped:
+            shipped.put(record(ASKED, "alpha", first, slug), rivals if slug == "h100" else [])
+    files.reload()
+    _, found = answers().recommended(ASKED)
+    assert set(found) == {Choice("alpha", config(number)) for number in (1, 2, 3)}
+    assert answers().recommended(FAR)[1] == []
+
+
 def test_torch_is_no_candidate(shelf, answers):
     """It is timed anyway; its time is passed on."""
     shelf.put(record(ASKED, "aten", 0), ship="h200")

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from tunedb.device import floor_us
+from tunedb.device import floor_us, gpu_of
 from tunedb.dispatch.lookup import answer
+from tunedb.dispatch.usable import devices_of
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.store import files
+from tunedb.store.files import read_or_default
 from tunedb.store.read import Database
 from tunedb.store.rows import RowError, from_result
 from tunedb.store.write import Store
@@ -85,14 +88,14 @@ class Answers:
         """Return what the databases say of a problem that this sweep has not searched yet.
 
         That is torch's microseconds, where a record of the same sizes knows them, the choice that answers today, and the best
-        candidates of earlier sweeps.
+        candidates of earlier sweeps, on this GPU and on others of its generation.
         """
         own = Database(self._store.path).record(problem, self._device.slug)
         found = answer(problem, self._device)
         choices = [] if own is None else [Choice(own.kernel, own.config)]
         if found.config is not None:
             choices.append(Choice(found.kernel, config_to_json(found.config)))
-        choices += self._stored(problem)
+        choices += self._stored(problem) + self._stored_elsewhere(problem)
         records = [record for record in (own, found.record) if record is not None]
         same = [
             record.aten_us for record in records if record.problem._replace(dtype=problem.dtype) == problem
@@ -103,9 +106,24 @@ class Answers:
     def _stored(self, problem: Problem) -> list[Choice]:
         """Return the best candidates that databases hold of a problem, those of the one that is written first."""
         slug = self._device.slug
-        held = [one.top(problem, slug) for one in (Database(self._store.path), *files.opened(slug))]
-        fine = [tried.choice for top in held for tried in top if tried.measurement.status == "ok"]
-        return list(dict.fromkeys(choice for choice in fine if choice.kernel != ATEN.kernel))[:_STORED]
+        held = (one.top(problem, slug) for one in (Database(self._store.path), *files.opened(slug)))
+        return _fine(one for top in held for one in top)[:_STORED]
+
+    def _stored_elsewhere(self, problem: Problem) -> list[Choice]:
+        """Return the best candidates of the same problem that were measured on other GPUs of this one's generation."""
+        if self._provenance != "measured":
+            return []  # there they are proxies
+        own = self._device.capability // 10
+        found: list[Tried] = []
+        for file in files.opened_elsewhere(self._device.slug):
+            for slug, (_, capability) in devices_of(file).items():
+                if slug == gpu_of(slug) and capability // 10 == own:
+                    record = read_or_default(file, partial(file.record, problem, slug), None)
+                    found += (
+                        [] if record is None else [Tried(record.kernel, record.config, Measurement("ok"))]
+                    )
+                    found += read_or_default(file, partial(file.top, problem, slug), list[Tried]())
+        return _fine(found)[:_STORED]
 
     def record(self, final: Finished) -> tuple[Record, list[Tried]] | None:
         """Return the record that a final pass gives, and its finalists, best first. None where nobody has a time."""
@@ -185,6 +203,12 @@ def _rank(tried: Tried) -> tuple[bool, float]:
 
 def _stored(measurement: Measurement) -> Measurement:
     return measurement._replace(detail=measurement.detail[:_DETAIL])
+
+
+def _fine(candidates: Iterable[Tried]) -> list[Choice]:
+    """Return the candidates that ran, each once, torch's own kernel left out."""
+    ran = (one.choice for one in candidates if one.measurement.status == "ok")
+    return list(dict.fromkeys(choice for choice in ran if choice.kernel != ATEN.kernel))
 
 
 def _own_kernels(databases: Iterable[Database]) -> dict[Problem, Choice]:
