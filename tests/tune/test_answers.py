@@ -4,10 +4,12 @@ import landscape
 import pytest
 
 from tunedb.device import by_slug
+from tunedb.dispatch.usable import Answer
 from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.store import files
 from tunedb.store.write import Store
 from tunedb.suite import load_suite
+from tunedb.tune import answers as module
 from tunedb.tune.answers import Answers
 from tunedb.tune.messages import Finished
 from tunedb.tune.settings import Settings
@@ -71,6 +73,16 @@ def test_what_other_gpus_of_the_generation_have_timed_is_recommended(tmp_path, s
     _, found = answers().recommended(ASKED)
     assert set(found) == {Choice("alpha", config(number)) for number in (1, 2, 3)}
     assert answers().recommended(FAR)[1] == []
+
+
+@pytest.mark.filterwarnings("ignore:.*kernel must be one of")
+def test_a_record_that_is_too_unsure_to_answer_is_tried(monkeypatch, shelf, answers):
+    """A predicted winner that torch answers for is still the first guess; a neighbour's record is none."""
+    unsure = record(ASKED, "alpha", 3)
+    for known, choices in ((unsure, [Choice("alpha", config(3))]), (unsure._replace(problem=FAR), [])):
+        found = Answer("aten", "aten", None, known, "too little")
+        monkeypatch.setattr(module, "answer", lambda *_, found=found: found)
+        assert answers().recommended(ASKED)[1] == choices
 
 
 def test_torch_is_no_candidate(shelf, answers):

@@ -95,6 +95,10 @@ class Answers:
         choices = [] if own is None else [Choice(own.kernel, own.config)]
         if found.config is not None:
             choices.append(Choice(found.kernel, config_to_json(found.config)))
+        elif found.record is not None and found.record.problem == problem:
+            choices.append(
+                Choice(found.record.kernel, found.record.config)
+            )  # too unsure to answer, not to be tried
         choices += self._stored(problem) + self._stored_elsewhere(problem)
         records = [record for record in (own, found.record) if record is not None]
         same = [
