@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 from trials.table import Row
 
@@ -64,6 +63,8 @@ def facts_of(rows: Sequence[Row], data: Data) -> dict[str, Any]:
 
 def fitted(data: Data, use: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the forests, as arrays, of the problems that `use` names by place."""
+    import lightgbm  # here, so that what asks a predictor can be tested without it
+
     with_torch, trials = use & ~np.isnan(data.torch), use[data.of]
     given = {
         "torch": (data.about[with_torch], data.torch[with_torch], None),
