@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 from predictor.fitting import Data, facts_of, fitted
 from predictor.tiers import without
-from trials.models import family, groups
+from trials.models import family, groups, weight_of
 from trials.table import Row, read
 from trials.timed import rows as timed_rows
 
@@ -34,7 +34,7 @@ from tunedb.dispatch import unswept
 from tunedb.dispatch.lookup import answer
 from tunedb.dispatch.unseen.choose import COLUMNS, Guess, candidates, judged
 from tunedb.dispatch.unseen.trees import Predictor, forest_of
-from tunedb.distance import LAYER, between_neighbours, kind
+from tunedb.distance import between_neighbours, kind
 from tunedb.kernel import config_to_json
 from tunedb.problem import Problem
 from tunedb.record import Choice
@@ -127,11 +127,6 @@ def left_out(data: Data, by: str, folds: int) -> Iterator[LeftOut]:
         use = np.array([weight not in gone for weight in weights])
         held = {key[1] for key, used in zip(data.keys, use, strict=True) if not used}
         yield LeftOut(use, shipped, held)
-
-
-def weight_of(problem: Problem) -> tuple[object, ...]:
-    """Return what a layer has at every size, in every dtype and layout."""
-    return tuple(getattr(problem, name) for name in LAYER if name not in ("dtype", "precision", "layout"))
 
 
 def answers(rows: Sequence[Row], times: "Times", by: str, folds: int) -> Iterator[Said]:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from trials.histories import opened_copy
+from trials.models import weight_of
 from trials.table import DOUBTFUL, Row, read, write
 from trials.timed import rows as timed_rows
 
 from tunedb import kernel as kernels
 from tunedb.device import Device, by_slug
-from tunedb.distance import LAYER
 from tunedb.problem import Problem, checked
 from tunedb.record import Tried
 from tunedb.store.read import Database
@@ -32,8 +32,8 @@ from tunedb.tune.space import searched
 
 ROOT = Path(__file__).resolve().parents[1]
 LATE = 1.25
-_ANY = ("dtype", "precision", "layout")  # a layer of a shipped suite stands for all of them
-_SIZES = 1 + len(_ANY)
+# Behind op, dtype, precision and layout: a layer of a shipped suite stands for all dtypes and layouts.
+_SIZES = Problem._fields.index("n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,8 +101,7 @@ def shipped(name: str) -> list[dict[str, Any]]:
 
 def layer_keys(problem: Problem) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what a problem's layer is known by: its sizes without batch and bias, or those of its weight alone."""
-    weight = tuple(getattr(problem, name) for name in LAYER if name not in _ANY)
-    return (problem.op, *problem._replace(n=1, bias=0)[_SIZES:]), weight
+    return (problem.op, *problem._replace(n=1, bias=0)[_SIZES:]), weight_of(problem)
 
 
 def models_of(problem: Problem, models: Mapping[tuple[Any, ...], set[str]]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 from trials.table import Row
 
-from predictor.fitting import arrays
+from predictor import fitting
 from tunedb.device import by_slug, floor_us
 from tunedb.device.sustained import sustained
 from tunedb.kernel import config_from_json, load
@@ -27,10 +27,7 @@ from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
 
 __all__ = ["CHOSEN", "Published", "Trials", "fitted", "spill_cost", "time_trees", "torch_trees"]
 
-SETTINGS: dict[str, Any] = {
-    "objective": "l2", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 8, "feature_fraction": 0.4,
-    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "seed": 0, "deterministic": True, "num_threads": 2,
-}  # fmt: skip
+SETTINGS = fitting.SETTINGS | {"num_leaves": 31, "min_data_in_leaf": 8}
 TREES = 600
 EXTRA = {"n_estimators": 200, "min_samples_leaf": 2, "random_state": 0, "n_jobs": 2}
 # The config of which most is expected takes so much longer than expected: the best of many guesses was chosen for its luck too.
@@ -161,7 +158,7 @@ def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[s
     """Return the forests as arrays, and the facts beside them."""
     every = np.ones(len(trials.rows), bool)
     forests = {
-        "time": arrays(time_trees(trials, every).dump_model()),
+        "time": fitting.arrays(time_trees(trials, every).dump_model()),
         "torch": extra_arrays(torch_trees(published)),
     }
     facts = {

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["family", "groups", "network"]
+from tunedb.distance import LAYER
+from tunedb.problem import Problem
+
+__all__ = ["family", "groups", "network", "weight_of"]
 
 # Family: the models' names as suites have them begin so. One name for what is the same network, also in another variant.
 FAMILIES = {
@@ -66,6 +69,11 @@ def network(model: str) -> str:
         name = name.rpartition("/")[2]
     letters = re.match(r"[a-z]+", _VARIANT.sub("", name.lower(), count=1))
     return letters[0] if letters else name
+
+
+def weight_of(problem: Problem) -> tuple[object, ...]:
+    """Return what a layer has at every size, in every dtype and layout."""
+    return tuple(getattr(problem, name) for name in LAYER if name not in ("dtype", "precision", "layout"))
 
 
 def groups(models: Iterable[str]) -> set[str]:

@@ -63,7 +63,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
         trial = (row.device, row.problem, row.kernel, row.config, row.kernel_hash)
         known = kept.get(trial)
         if known is not None:
-            row = told(row, known) if _trust(row) >= _trust(known) else told(known, row)  # noqa: PLW2901 (the one that stands)
+            row = with_resources(row, known) if _trust(row) >= _trust(known) else with_resources(known, row)  # noqa: PLW2901 (the one that stands)
         kept[trial] = row
     models: dict[Problem, set[str]] = {}
     for row in rows:
@@ -94,7 +94,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     return len(kept)
 
 
-def told(row: Row, other: Row) -> Row:
+def with_resources(row: Row, other: Row) -> Row:
     """Return a row with what the compiler said of the same code in another, where it does not say it itself."""
     if row.spills is not None or other.spills is None:
         return row

@@ -49,35 +49,28 @@ def untimed(path: Path, slug: str) -> dict[Problem, list[Choice]]:
 
 def read(path: Path) -> Iterator[Timed]:
     """Yield the problems of a file that `Timed.line` wrote."""
-    for given in _lines(path):
-        results = tuple(
-            (
-                Choice(one["kernel"], one["config"]),
-                Measurement(one["status"], one["time_us"], detail=one["detail"]),
-            )
-            for one in given["results"]
-        )
-        yield Timed(given["device"], checked(Problem(**given["problem"])), given["torch_us"], results)
+    yield from map(_timed, _lines(path))
 
 
 def rows(path: Path, models: Any = lambda _: ()) -> Iterator[Row]:
     """Yield the rows of the table of trials; `models` says which models have a problem."""
-    for given, one in zip(_lines(path), read(path), strict=True):
+    for given in _lines(path):
+        one = _timed(given)
         shared = one.device, one.problem
         own, source = tuple(models(one.problem)), path.name
         yield Row(*shared, "aten", "{}", "", "ok", one.torch_us, one.torch_us, "final", own, source)
         for (choice, measured), raw in zip(one.results, given["results"], strict=True):
             yield Row(
-                *shared,
-                *choice,
-                raw["code"],
-                measured.status,
-                measured.time_us,
-                one.torch_us,
-                "final",
-                own,
-                source,
-            )
+                *shared, *choice, raw["code"], measured.status, measured.time_us, one.torch_us, "final", own, source
+            )  # fmt: skip
+
+
+def _timed(given: dict[str, Any]) -> Timed:
+    results = tuple(
+        (Choice(one["kernel"], one["config"]), Measurement(one["status"], one["time_us"], detail=one["detail"]))
+        for one in given["results"]
+    )  # fmt: skip
+    return Timed(given["device"], checked(Problem(**given["problem"])), given["torch_us"], results)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

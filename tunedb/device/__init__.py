@@ -8,7 +8,18 @@ from tunedb.device.catalogue import CARDS, Card, Generation, generation
 from tunedb.errors import DeviceError
 from tunedb.problem import Problem
 
-__all__ = ["CATALOGUE", "Device", "as_arch", "by_slug", "current", "floor_us", "gpu_of", "rate", "slug_of"]
+__all__ = [
+    "CATALOGUE",
+    "Device",
+    "as_arch",
+    "by_slug",
+    "catalogued",
+    "current",
+    "floor_us",
+    "gpu_of",
+    "rate",
+    "slug_of",
+]
 
 # Older generations whose code newer GPUs run too. Not sm90: its wgmma exists on no other generation.
 ARCHES = ("sm80", "sm86", "sm89")
@@ -107,16 +118,15 @@ def by_slug(slug: str) -> Device:
 
     Raises DeviceError: where neither has it.
     """
-    for device in CATALOGUE:
-        if device.slug == slug:
-            return device
+    if (known := catalogued(slug)) is not None:
+        return known
     if (gpu := gpu_of(slug)) != slug:
         return as_arch(by_slug(gpu), slug[len(gpu) + 1 :])
     here = _gpu_here()
     if here is not None and here.slug == slug:
         return here
-    known = ", ".join(device.slug for device in CATALOGUE)
-    raise DeviceError(f"device must be one of {known} or the GPU at hand, but got {slug!r}.")
+    slugs = ", ".join(device.slug for device in CATALOGUE)
+    raise DeviceError(f"device must be one of {slugs} or the GPU at hand, but got {slug!r}.")
 
 
 def as_arch(device: Device, arch: str) -> Device:
@@ -188,6 +198,11 @@ def current(index: int) -> Device:
         facts.max_threads_per_multi_processor // 32, getattr(facts, "regs_per_multiprocessor", 65536),
         facts.L2_cache_size, bandwidth, fp32, 2 * fp32, fp32, measured=False,
     )  # fmt: skip
+
+
+def catalogued(slug: str) -> Device | None:
+    """Return the catalogue's device of a slug; None for one that it does not have."""
+    return next((one for one in CATALOGUE if one.slug == slug), None)
 
 
 def floor_us(problem: Problem, device: Device) -> float:

@@ -36,7 +36,7 @@ class Explanation(NamedTuple):
     expected_from: str  # how that time was obtained, in words
     aten_us: (
         float | None
-    )  # of the same run as the record's time, and of its problem; predicted where the answer is
+    )  # of the same run as the record's time, and of its problem; or predicted as the answer is
     floor_us: float
     ties: tuple[Choice, ...] = ()  # others that cannot be told from the answer, where its own record answers
     profile: Profile | None = None  # what ncu counted of the answer, where its own record answers

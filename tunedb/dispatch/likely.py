@@ -3,12 +3,12 @@
 from math import erf, log2, sqrt
 
 from tunedb.describe import micros
-from tunedb.device import CATALOGUE, Device
+from tunedb.device import Device, catalogued
 from tunedb.device.catalogue import generation
 from tunedb.dispatch.usable import Answer
 from tunedb.record import Record
 
-__all__ = ["FIFTH", "LEAST", "chance", "likely_faster", "only_if_likely"]
+__all__ = ["FIFTH", "LEAST", "chance", "likely_faster", "only_if_likely", "probability"]
 
 # An answer that nobody timed is given where it is at least so likely to be faster than torch, by its time and torch's in the record.
 LEAST = 0.9
@@ -18,9 +18,8 @@ LEAST = 0.9
 _TORCH_ON_HOPPER, _TORCH_ELSEWHERE, _TORCH_IN_16_BITS = 0.2, 0.72, 1.0
 FIFTH = 0.8416  # standard deviations from the median to the 20th and the 80th percentile
 _UNSAID = 0.4  # where a record has no percentiles
-_OF_ANOTHER_GENERATION = (
-    0.42  # of a time that is moved to a GPU with other instructions: as far off as the time model's
-)
+# Of a time that is moved to a GPU with other instructions: as far off as the time model's.
+_OF_ANOTHER_GENERATION = 0.42
 
 
 def chance(record: Record, device: Device) -> float | None:
@@ -39,7 +38,12 @@ def likely_faster(own_us: float, torch_us: float, own: float, dtype: str, device
         torch = _TORCH_ON_HOPPER
     else:
         torch = _TORCH_ELSEWHERE if dtype == "float32" else _TORCH_IN_16_BITS
-    return 0.5 * (1 + erf(log2(torch_us / own_us) / sqrt(2 * (own**2 + torch**2))))
+    return probability(log2(torch_us / own_us), sqrt(own**2 + torch**2))
+
+
+def probability(gain: float, deviation: float) -> float:
+    """Return the probability of any gain where this one is expected, both as log2, and errors are normally distributed."""
+    return 0.5 * (1 + erf(gain / (sqrt(2) * deviation)))
 
 
 def only_if_likely(found: Answer, device: Device) -> Answer:
@@ -64,7 +68,7 @@ def only_if_likely(found: Answer, device: Device) -> Answer:
 
 def _of_one_generation(slug: str, device: Device) -> bool:
     """Return whether a record's GPU is of a device's generation; one that the catalogue does not have is taken to be."""
-    known = next((one for one in CATALOGUE if one.slug == slug), None)
+    known = catalogued(slug)
     return known is None or known.capability // 10 == device.capability // 10
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from math import inf, log2
 from typing import Any
 
-from tunedb.device import CATALOGUE, Device, gpu_of
+from tunedb.device import Device, catalogued, gpu_of
 from tunedb.dispatch.likely import only_if_likely
 from tunedb.dispatch.reasons import times, whence, why_near
 from tunedb.dispatch.unswept import unswept
@@ -40,14 +40,13 @@ def answer(problem: Problem, device: Device) -> Answer:
     where no fresh one can be used, a stale one of this problem or of a near one.
     other-device: the same from other devices' files, those of the same compute capability first, and of them the one whose number of
     multiprocessors is closest. Records measured with an older generation's code ("h200-sm89") answer for no other device: torch ran the GPU's own code beside them.
-    expected: on a GPU that the shipped predictor knows, the config with the best expected time, where it is expected to beat torch by
-    enough, with enough certainty (unswept.py); no other rule is asked then.
+    expected: on a GPU that the shipped predictor knows, the config with the shortest expected time, where it is likely enough to be faster
+    than torch (unswept.py); no other rule is asked then.
     default: on other GPUs what won the nearest measured problem of the class by WIN times, at most CLASS_LIMIT doublings away: that
     config, or where it is not valid here the kernel's default one.
     Within a tier measured wins over proxy and predicted, then the nearest, then the first file.
     A record by proxy or predicted, or measured on a GPU of another generation, answers where it is likely enough to be faster than torch
-    (likely.py). One that says nothing of torch's
-    time gives way where torch won the same problem when it was measured on another device, or nothing but cuDNN did.
+    (likely.py). A predicted record without torch's time gives way where torch, or nothing but cuDNN, won the problem on another device.
     A bfloat16 problem is answered by float16's record wherever that is of a better tier than bfloat16's own: the same kernel
     and config, compiled for bfloat16, do the same work in the same time.
     Raises nothing for what files hold: at most one TunedbWarning a file. Takes no more of them than tunedb/store/budget.py says.
@@ -149,7 +148,7 @@ def _elsewhere(problem: Problem, device: Device, files: list[Database]) -> Itera
 
 def _unlike(slug: str, device: Device) -> float:
     """Return how many doublings the multiprocessors of a GPU of the catalogue are from a device's; of others, that it is far."""
-    known = next((one for one in CATALOGUE if one.slug == slug), None)
+    known = catalogued(slug)
     return inf if known is None else abs(log2(known.sm_count / device.sm_count))
 
 

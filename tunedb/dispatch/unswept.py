@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from math import erf, gcd, log2, sqrt
+from math import gcd, log2
 
 from tunedb.describe import micros
 from tunedb.device import Device, by_slug
+from tunedb.dispatch.likely import LEAST, probability
 from tunedb.dispatch.reasons import times
 from tunedb.dispatch.unseen.choose import Guess, choose
 from tunedb.dispatch.unseen.shipped import shipped_predictor
@@ -27,13 +28,11 @@ from tunedb.record import Choice, Record
 from tunedb.store import remembered
 from tunedb.store.read import Database
 
-__all__ = ["SURE", "chance", "default", "knows", "like_length", "unswept"]
+__all__ = ["chance", "default", "knows", "like_length", "unswept"]
 
 WIN = 1.5  # run a neighbour's winner untimed only if it beat torch by this factor there
-# An answer is run untimed where it is faster than torch with this probability. How far log2 of the expected gain is off, as a standard
-# deviation, where all trials of a device's searches are known, and where only their finalists are, so that a predictor has seen no config
-# lose (docs/experiments.md, 2026-11-28).
-SURE = 0.9
+# How far log2 of the expected gain is off, as a standard deviation, where all trials of a device's searches are known, and where only their
+# finalists are, so that a predictor has seen no config lose (docs/experiments.md, 2026-11-28).
 SUREST = 0.99  # what is said at most: errors have longer tails than the normal distribution
 SPREAD, SPREAD_OF_FINALISTS = 0.3, 0.45
 KIN = 8  # winners of the nearest problems that are judged beside each kernel's own configs
@@ -80,7 +79,7 @@ def knows(predictor: Predictor, device: Device) -> bool:
 def chance(guess: Guess, predictor: Predictor, device: Device) -> float:
     """Return the probability that a config is faster than torch, by what is expected of both."""
     whole = device.slug in predictor.facts.get("whole", ())  # its searches are known whole
-    return 0.5 * (1 + erf(guess.gain / (sqrt(2) * (SPREAD if whole else SPREAD_OF_FINALISTS))))
+    return probability(guess.gain, SPREAD if whole else SPREAD_OF_FINALISTS)
 
 
 def like_length(problem: Problem) -> Problem:
@@ -104,8 +103,8 @@ def _answer(guess: Guess, problem: Problem, device: Device, predictor: Predictor
         f"{guess.kernel} is expected to take {micros(guess.own_us)} where torch takes {micros(guess.torch_us)}, and to be faster "
         f"with a probability of {100 * min(sure, SUREST):.0f} %, by {predictor.facts.get('trials', 0):,} trials on {' and '.join(predictor.devices)}"
     )
-    if kernel is None or sure < SURE:
-        reason = f"{means}: at least {100 * SURE:.0f} % are asked for, so torch's own kernel answers."
+    if kernel is None or sure < LEAST:
+        reason = f"{means}: at least {100 * LEAST:.0f} % are asked for, so torch's own kernel answers."
         return Answer("aten", "aten", None, None, reason, torch)
     if kernel.valid(problem, guess.config, device):
         return Answer(

@@ -96,9 +96,8 @@ class Answers:
         if found.config is not None:
             choices.append(Choice(found.kernel, config_to_json(found.config)))
         elif found.record is not None and found.record.problem == problem:
-            choices.append(
-                Choice(found.record.kernel, found.record.config)
-            )  # too unsure to answer, not to be tried
+            # Too unsure to answer is not too unsure to be tried.
+            choices.append(Choice(found.record.kernel, found.record.config))
         choices += self._stored(problem) + self._stored_elsewhere(problem)
         records = [record for record in (own, found.record) if record is not None]
         same = [
@@ -123,9 +122,8 @@ class Answers:
             for slug, (_, capability) in devices_of(file).items():
                 if slug == gpu_of(slug) and capability // 10 == own:
                     record = read_or_default(file, partial(file.record, problem, slug), None)
-                    found += (
-                        [] if record is None else [Tried(record.kernel, record.config, Measurement("ok"))]
-                    )
+                    if record is not None:
+                        found.append(Tried(record.kernel, record.config, Measurement("ok")))
                     found += read_or_default(file, partial(file.top, problem, slug), list[Tried]())
         return _fine(found)[:_STORED]
 
