@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from predictor.fitting import Data, facts_of, fitted, write
-from trials.models import groups
+from trials.models import of_networks
 from trials.table import read
 
 from tunedb.dispatch.unseen.choose import COLUMNS
@@ -28,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("tables", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--leave-out", action="append", default=[], metavar="MODEL", help="and what is the same network; may be repeated")  # fmt: skip
+    parser.add_argument("--leave-out", action="append", default=[], metavar="MODEL", help="and what is the same network, with its layers at every size; may be repeated")  # fmt: skip
     given = parser.parse_args(argv)
-    left_out = groups(given.leave_out)
-    rows = [row for path in given.tables for row in read(path) if not groups(row.models) & left_out]
+    every = [row for path in given.tables for row in read(path)]
+    left_out = of_networks(every, given.leave_out)
+    rows = [row for row in every if row.problem not in left_out]
     data = Data(rows)
     devices = sorted({row.device for row in rows})
     facts = facts_of(rows, data)

@@ -7,7 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from predictor.tiers import without
-from trials.models import groups
+from trials.models import of_networks
 from trials.table import Row, read
 
 from tunedb.dispatch import unswept
@@ -22,12 +22,11 @@ TABLES = Path(__file__).parents[2] / "benchmarks" / "trials"
 
 @contextlib.contextmanager
 def unseen(model: str, folder: Path) -> Iterator[None]:
-    """Let lookups answer as if no layer of a model, and of what is the same network, had been swept on any device.
+    """Let lookups answer as if no layer of a model, and of what is the same network, had been swept on any device, at any size.
 
     `folder` has a predictor for each model that scripts/fit_predictor.py --leave-out has fitted without it.
     """
-    own = groups([model])
-    held = {row.problem for row in _trials() if groups(row.models) & own}
+    held = of_networks(_trials(), [model])
     predictor = read_predictor(predictor_of(model, folder), COLUMNS)
     patched = mock.patch.object(unswept, "shipped_predictor", return_value=predictor)
     with without(files.shipped_files(), held), patched:

@@ -1,12 +1,14 @@
 """Which model a row's models are, under one name, and of which family: what is held out together."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from trials.table import Row
 
 from tunedb.distance import LAYER
 from tunedb.problem import Problem
 
-__all__ = ["family", "groups", "network", "weight_of"]
+__all__ = ["family", "groups", "network", "of_networks", "weight_of"]
 
 # Family: the models' names as suites have them begin so. One name for what is the same network, also in another variant.
 FAMILIES = {
@@ -79,6 +81,13 @@ def weight_of(problem: Problem) -> tuple[object, ...]:
 def groups(models: Iterable[str]) -> set[str]:
     """Return the networks that a layer belongs to; each problem of KernelBench is one of its own."""
     return {_known(name)[0] for name in models}
+
+
+def of_networks(rows: Sequence[Row], models: Iterable[str]) -> set[Problem]:
+    """Return the problems of what is the same network as one of these models, and of its layers at every other size, whoever has them."""
+    named = groups(models)
+    weights = {weight_of(row.problem) for row in rows if groups(row.models) & named}
+    return {row.problem for row in rows if weight_of(row.problem) in weights}
 
 
 def family(models: Iterable[str]) -> set[str]:
