@@ -66,6 +66,22 @@ def test_the_last_slow_choices_are_not_waited_for():
         assert one.finished
 
 
+def test_the_first_choices_are_waited_for_where_a_policy_says_so():
+    """A best guess that compiles slowest is not lost to three others that compiled at once; of a search that goes on fewer are left."""
+    policy = Policy(awaited=2)
+    one = search("conv_transpose2d", 5, spare=3, policy=policy)
+    asked = list(iter(one.ask, None))
+    assert len(asked) == 8
+    for choice in asked[2:7]:
+        one.tell(choice, measure(choice))
+    assert not one.finished
+    one.tell(asked[0], measure(asked[0]))
+    assert not one.finished
+    one.tell(asked[1], measure(asked[1])._replace(status="invalid"))
+    assert one.finished
+    assert search("conv_transpose2d", 6, spare=3, policy=policy, past=one.tried).finished
+
+
 def test_never_asks_twice_and_stops_at_its_trials():
     """Every config is asked for once, and exactly as many as there are trials."""
     one = run(search("conv_transpose2d", 60))

@@ -20,7 +20,7 @@ __all__ = ["Start", "begun", "start"]
 DRAWN = 400  # random configs that are judged, beside defaults and winners of similar problems
 LEADERS, STEPS = 12, 8  # of the best of them, with so many neighbours each
 LEAST, SHARE, MOST = 8, 3, 12  # the best are tried first: one for three trials, within these bounds
-FAR = 1.0  # doublings of time behind the best: a short search leaves such defaults out
+FAR = 1.0  # doublings of time behind the best: a short search tries nothing that is further, a long one goes twice as far
 SHORT = 32  # trials of a short search
 KIN = 5  # winners of similar problems that are tried where nothing is predicted
 # The first choices are alike: with one leader and as many steps as TPE a search stayed beside them (docs/experiments.md, 2026-11-27, third model).
@@ -59,7 +59,8 @@ def start(space: Space, hints: Sequence[Choice], kin: Sequence[Choice], trials: 
     judge = _judge_of(space)
     if judge is not None:
         try:
-            return Start([*hints, *_expected(judge, space, kin, trials)], LED)
+            best, defaults = _expected(judge, space, kin, trials)
+            return Start([*hints, *best, *defaults], LED._replace(awaited=len(hints) + len(best)))
         except (ArithmeticError, LookupError, TypeError, ValueError):
             pass  # sizes that no trial has taught anything of
     return Start([*hints, *kin[:KIN]], Policy())
@@ -78,8 +79,10 @@ def _judge_of(space: Space) -> Judge | None:
     return lambda given: [-expected_log(model, problem, device, *one) for one in given]
 
 
-def _expected(of: Judge, space: Space, kin: Iterable[Choice], trials: int) -> list[Choice]:
-    """Return the most promising configs, then the defaults that are worth a trial."""
+def _expected(
+    of: Judge, space: Space, kin: Iterable[Choice], trials: int
+) -> tuple[list[Choice], list[Choice]]:
+    """Return the most promising configs, and the defaults that are worth a trial."""
     rng = rng_of(space)
     gains: dict[Choice, float] = {}
 
@@ -94,15 +97,16 @@ def _expected(of: Judge, space: Space, kin: Iterable[Choice], trials: int) -> li
     judge([space.step(rng, one, {}) for one in leaders for _ in range(STEPS)])
 
     best = _spread(gains, min(MOST, max(LEAST, trials // SHARE)))
-    near = gains[best[0]] - FAR if best else 0.0
-    return best + [one for one in defaults if trials >= SHORT or gains.get(one, near) >= near]
+    near = max(gains.values(), default=0.0) - (FAR if trials < SHORT else 2 * FAR)
+    return best, [one for one in defaults if gains.get(one, near) >= near]
 
 
 def _spread(gains: Mapping[Choice, float], count: int) -> list[Choice]:
-    """Return so many of the best, half of them of one kernel at most where others are left.
+    """Return so many of the best, half of them of one kernel at most where others are expected to take less than twice the best's time.
 
     Of configs that the predictor cannot tell apart one is taken: the others are neighbours, which the search steps to.
     """
+    near = max(gains.values(), default=0.0) - FAR
     told: dict[tuple[str, float], Choice] = {}
     for one in _best_first(gains):
         told.setdefault((one.kernel, gains[one]), one)
@@ -110,7 +114,7 @@ def _spread(gains: Mapping[Choice, float], count: int) -> list[Choice]:
     left: list[Choice] = []
     of: Counter[str] = Counter()
     for one in told.values():
-        (taken if of[one.kernel] < count // 2 else left).append(one)
+        (taken if of[one.kernel] < count // 2 and gains[one] >= near else left).append(one)
         of[one.kernel] += 1
     return [*taken, *left][:count]
 

@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tunedb.record import Choice, Measurement, Tried
@@ -26,6 +27,7 @@ class Policy(NamedTuple):
     leaders: int = 1  # how many of the best trials steps start from; docs/samplers.md says why one
     covering: float = 1 / 3  # largest share of the trials spent on trying each value of each field once
     defaults: bool = True  # whether each kernel's own are tried after the hints
+    awaited: int = 0  # of the first choices, so many are waited for, however slowly they compile
 
 
 _POLICY = Policy()
@@ -67,7 +69,8 @@ class Search:
 
     `past` are trials of an earlier sweep: they count. `hints` are tried first, in their order.
     A space with no more valid configs than `trials` is tried whole. In a larger one up to `spare` more choices are
-    given out, and the search is finished after `trials` results: it does not wait for the slowest compilations.
+    given out, and the search is finished after `trials` results: it does not wait for the slowest compilations, but for
+    those of the first choices that its policy says.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Search:
         for tried in past:
             self._remember(tried)
         self._seeds = deque(self._first(whole, hints))
+        self._awaited = set(islice(self._seeds, min(policy.awaited, max(0, trials - len(self.tried)))))
 
     @property
     def seeded(self) -> bool:
@@ -109,7 +113,7 @@ class Search:
         """Whether enough trials have ended."""
         if self.exhaustive:
             return not self.pending and not self._seeds
-        return len(self.tried) >= self.trials
+        return len(self.tried) >= self.trials and not self._awaited
 
     def ask(self) -> Choice | None:
         """Return the next choice to try, or None where enough are under way or nothing is left."""
@@ -130,6 +134,7 @@ class Search:
     def tell(self, choice: Choice, measurement: Measurement) -> Tried | None:
         """Note what came of a choice. Return the trial, or None for an invalid config, which is not one."""
         self.pending -= 1
+        self._awaited.discard(choice)
         trial, self._known[choice] = self._known[choice], None
         if trial is not None and self._study is not None:
             from optuna.trial import TrialState
