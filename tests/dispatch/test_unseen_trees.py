@@ -2,10 +2,12 @@
 
 import gzip
 import json
+from random import Random
 
 import pytest
 
 from tunedb.dispatch.unseen.choose import COLUMNS
+from tunedb.dispatch.unseen.shipped import shipped_predictor
 from tunedb.dispatch.unseen.trees import VERSION, forest_of, read_predictor
 
 STUMP = {
@@ -22,6 +24,21 @@ STUMP = {
 def test_a_forest_is_the_sum_of_its_trees(features, expected):
     """A node goes left up to its threshold; a tree may be a single leaf."""
     assert forest_of(STUMP, 2).value(features) == expected
+
+
+def test_several_at_once_are_valued_as_one_by_one():
+    """By the shipped trees: configs that differ in one feature, in all, in none; where none are given, none are valued."""
+    forest, random = shipped_predictor().forests["config"], Random(0)
+    columns, shared = COLUMNS["config"], COLUMNS["torch"]
+    about = [random.choice(forest.threshold) for _ in range(shared)]
+    first = [random.choice(forest.threshold) for _ in range(columns - shared)]
+    each = [first, [*first[:-1], first[-1] + 1], first]
+    each += [[random.uniform(-4, 9) for _ in first] for _ in range(40)]
+    expected = [forest.value([*about, *one]) for one in each]
+    assert forest.values(about, each) == pytest.approx(expected, abs=1e-9)
+    assert len(set(expected)) > 30
+    assert forest.values(about, []) == []
+    assert forest_of(STUMP, 2).values([9.0], [[2.5], [2.6]]) == [11.5, 21.5]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from operator import or_
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +37,61 @@ class Forest(NamedTuple):
                 node = left[node] if features[at] <= threshold[node] else right[node]  # noqa: PLW2901 (a walk)
             total += threshold[node]
         return total
+
+    def values(self, about: Sequence[float], each: Sequence[Sequence[float]]) -> list[float]:
+        """Return the value of `about` with each of these behind it.
+
+        A tree is walked once for all that answer its questions alike: a set of them is an integer with a bit for each.
+        """
+        if not each:
+            return []
+        column, threshold, left, right = self.column, self.threshold, self.left, self.right
+        everyone, given = (1 << len(each)) - 1, [*about, *each[0]]
+        unlike = {
+            at: _Values(some)
+            for at, some in enumerate(zip(*each, strict=True), len(about))
+            if len(set(some)) > 1
+        }
+        sums: dict[int, float] = {}
+        for root in self.roots:
+            node, those, later = root, everyone, []
+            while True:
+                while (at := column[node]) >= 0:
+                    if (values := unlike.get(at)) is None:
+                        node = left[node] if given[at] <= threshold[node] else right[node]
+                        continue
+                    low = those & values.lower[bisect_right(values.ordered, threshold[node])]
+                    if low == those:
+                        node = left[node]
+                    elif not low:
+                        node = right[node]
+                    else:
+                        later.append((right[node], those ^ low))
+                        node, those = left[node], low
+                sums[those] = sums.get(those, 0.0) + threshold[node]
+                if not later:
+                    break
+                node, those = later.pop()
+        totals = [self.base] * len(each)
+        for those, total in sums.items():
+            while those:
+                last = those & -those
+                totals[last.bit_length() - 1] += total
+                those ^= last  # noqa: PLW2901 (bits are taken off)
+        return totals
+
+
+class _Values:
+    """What some have in one column: the different values, smallest first, and who has one of the first so many."""
+
+    __slots__ = ("lower", "ordered")
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.ordered = sorted(set(values))
+        having = dict.fromkeys(self.ordered, 0)
+        for place, value in enumerate(values):
+            having[value] |= 1 << place
+        self.lower = [0, *accumulate(having.values(), or_)]
 
 
 class Predictor(NamedTuple):
