@@ -4,7 +4,8 @@
 
 Takes the records of that device and provenance whose kernels are unchanged since, the last file's where two have
 the same problem, each with its candidates best first, and the suites that come with tunedb. Ties go to the config that
-wins most often in the whole file, so that it does not depend on the order of the sweeps. The file is written
+wins most often in the whole file, so that it does not depend on the order of the sweeps. What the installed Triton compiles to wrong
+machine code (tunedb/device/assembler.py) is left aside, and the next best of its final wins in its place. The file is written
 beside the old one and takes its place only when it is whole. The last line of stdout is one JSON object.
 """
 
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb import kernel
-from tunedb.record import PROVENANCES, Record, Tried
+from tunedb.compile import MISCOMPILED, compile_candidate
+from tunedb.device import Device, by_slug
+from tunedb.record import PROVENANCES, Choice, Measurement, Record, Tried
 from tunedb.store.read import Database
 from tunedb.store.write import Store
 from tunedb.suite import load_suite, shipped_suites
-from tunedb.tune.choose_winner import settled
+from tunedb.tune.choose_winner import settled, winner, won_by
 
 if TYPE_CHECKING:
     from tunedb.problem import Problem
@@ -51,10 +54,8 @@ def main() -> int:
                 elif record.provenance not in arguments.provenance:
                     left[record.provenance] += 1
                 else:
-                    finals[record.problem] = (
-                        record,
-                        sorted(source.top(record.problem, record.device), key=rank),
-                    )
+                    top = sorted(source.top(record.problem, record.device), key=rank)
+                    finals[record.problem] = right(record, top, left)
             profiles += source.profiles()
             source.close()
         timed = {problem: one for problem, one in finals.items() if one[0].provenance == "measured"}
@@ -94,6 +95,36 @@ def pruned(path: Path, folder: Path, left: Counter[str]) -> Path:
     with Store(copy) as store:
         left["stale"] += store.prune_stale()
     return copy
+
+
+def right(record: Record, top: list[Tried], left: Counter[str]) -> tuple[Record, list[Tried]]:
+    """Return a final without what would be wrong machine code, and its record, won by the best of the rest."""
+    device = by_slug(record.device)
+    every = {Choice(record.kernel, record.config), *(one.choice for one in top)}
+    refused = {one for one in every if suspect(one) and miscompiled(record.problem, one, device)}
+    rest = [one for one in top if one.choice not in refused]
+    left.update({"miscompiled": len(refused)} if refused else {})
+    if Choice(record.kernel, record.config) not in refused:
+        return record, rest
+    us = record.aten_us  # a database keeps no spread of torch's time
+    torch = None if us is None else Measurement("ok", us, us, us, record.aten_error)
+    best = winner(rest, torch, {})
+    if best is None:
+        sys.exit(
+            f"{record.problem} has no answer whose machine code is right, and none by torch: sweep it again."
+        )
+    return won_by(record, best, kernel.source_hash), rest
+
+
+def suspect(choice: Choice) -> bool:
+    """Return whether a config is worth compiling again: inputs that are rounded on their way are what Triton overwrites."""
+    config = json.loads(choice.config)
+    return str(config.get("DOT")).startswith("tf32") and config.get("SWAP") == 0
+
+
+def miscompiled(problem: "Problem", choice: Choice, device: Device) -> bool:
+    found = compile_candidate(choice.kernel, problem, choice.config, device)
+    return found.status == "compile-error" and MISCOMPILED in found.detail
 
 
 def rank(candidate: Tried) -> tuple[bool, float]:

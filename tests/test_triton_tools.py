@@ -94,7 +94,7 @@ def test_without_assembly_nothing_is_refused(asm):
     answers, said = twice(lambda: triton_internals.assembly(Compiled(asm)))
     assert answers == (None, None)
     assert "ptx" in said
-    compile_.check_assembly(None, by_slug("h100"))
+    compile_.check_assembly(None)
 
 
 def test_without_metadata_shared_memory_is_unknown(monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tunedb.device import Device
+from tunedb.device.assembler import flaw
 from tunedb.device.occupancy import padded_shared
 from tunedb.errors import ConfigError, TunedbError
 from tunedb.kernel import Kernel, Signature, config_from_json, load
@@ -30,6 +31,7 @@ from tunedb.triton_internals import (
 )
 
 __all__ = [
+    "MISCOMPILED",
     "SPILL_LIMIT",
     "MiscompiledError",
     "Resources",
@@ -46,10 +48,8 @@ __all__ = [
 # A candidate that keeps more bytes of local memory a thread is not timed. A few words spilled outside the loop cost no
 # time that can be measured; 256 bytes are 64 registers, which are spilled inside the loop.
 SPILL_LIMIT = 256
-
-
-# ptxas 12.8 to 13.1 adds 0 where PTX adds a constant to two 16-bit numbers at once, for sm_90, sm_100 and sm_120.
-_PACKED_ADDITION = re.compile(r"\badd\.[su]16x2\b")
+# How the message of a MiscompiledError begins.
+MISCOMPILED = "machine code must be right, but this code would not be"
 
 
 class MiscompiledError(TunedbError):
@@ -72,7 +72,7 @@ def compiled(signature: Signature, device: Device) -> Any:
     For a device of `as_arch` Triton generates the older generation's code (no wgmma, no TMA), and ptxas assembles it
     for the GPU itself: machine code of sm_89 would not load on sm_90.
     Raises TunedbError: where the installed Triton cannot compile for a GPU that is not there, or not for that generation.
-    MiscompiledError: where the code has an instruction that ptxas is known to assemble wrongly.
+    MiscompiledError: where the code is known to become wrong machine code.
     """
     tools = toolchain(signature.fn)
     if tools is None:
@@ -100,20 +100,18 @@ def compiled(signature: Signature, device: Device) -> Any:
     target = tools.target("cuda", device.own_capability or device.capability, 32)
     kernel = tools.compile(source, target=target, options=options)
     check_generation(kernel, device.arch)
-    check_assembly(assembly(kernel), device)
+    check_assembly(assembly(kernel))
     return kernel
 
 
-def check_assembly(ptx: str | None, device: Device) -> None:
-    """Check that a kernel's PTX has nothing that ptxas assembles wrongly. None, where Triton does not say, passes.
+def check_assembly(ptx: str | None) -> None:
+    """Check that nothing is known against a kernel's PTX (tunedb.device.assembler). None, where Triton does not say, passes.
 
-    LLVM adds two 16-bit numbers at once where it knows that both are small, such as the residues of two axes of a strided
-    transposed convolution. Raises MiscompiledError: where it has done so.
+    Raises MiscompiledError: where its machine code would be wrong.
     """
-    if ptx is not None and _PACKED_ADDITION.search(ptx):
+    if ptx is not None and (why := flaw(ptx)):
         raise MiscompiledError(
-            f"machine code must add 16-bit numbers one by one, but this code adds them in pairs, which ptxas assembles wrongly for "
-            f"sm_{device.capability} (it drops constants): take another config."
+            f"machine code must be right, but this code would not be: {why}. Take another config."
         )
 
 

@@ -9,6 +9,7 @@ pytest.importorskip("triton")
 
 from tunedb.compile import MiscompiledError, check_assembly, compile_candidate, compiled
 from tunedb.device import by_slug
+from tunedb.device.assembler import flaw, overwrites
 from tunedb.kernel import config_to_json, load
 from tunedb.problem import Problem
 
@@ -59,8 +60,8 @@ def test_packed_additions_are_refused():
     """No kernel with such an addition is launched; other pairs of 16 bits, such as halves, are fine."""
     for wrong in (PAIR, "\tadd.u16x2 \t%r1, %r2, %r3;"):
         with pytest.raises(MiscompiledError, match="drops constants"):
-            check_assembly(wrong, by_slug("h200"))
-    check_assembly("\tadd.f16x2 %r1, %r2, %r3; add.s16 %rs1, %rs2, 5; fma.rn.bf16x2 %r1, %r2, %r3, %r4;", by_slug("h200"))  # fmt: skip
+            check_assembly(wrong)
+    check_assembly("\tadd.f16x2 %r1, %r2, %r3; add.s16 %rs1, %rs2, 5; fma.rn.bf16x2 %r1, %r2, %r3, %r4;")
 
 
 @pytest.mark.parametrize(("device", "status"), [("h200", "compile-error"), ("4090", "ok")])
@@ -74,3 +75,68 @@ def test_a_candidate_with_one_is_a_compile_error(device, status):
         assert "in pairs" in found.detail
         with pytest.raises(MiscompiledError):
             compiled(module.signature(STRIDES_OF_3, config), device)
+
+
+# A step of a pipelined loop: the operand of the product is rounded into %r3, multiplied, and waited for by the next step.
+LOOP = """
+$L__BB0_1:
+    ld.shared.b32 %r2, [%r9];
+    {rounding}
+    wgmma.fence.sync.aligned;
+    wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {{%f1,%f2,%f3,%f4}}, {operand}, %rd2, %p1, 1, 1;
+    wgmma.commit_group.sync.aligned;
+    {behind}
+    wgmma.wait_group.sync.aligned {pending};
+    @%p18 bra $L__BB0_1;
+    wgmma.wait_group.sync.aligned 0;
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, True),
+        ({"pending": 0}, False),
+        ({"operand": "%rd1"}, False),
+        ({"operand": "%rd1", "rounding": "cvt.rna.tf32.f32 %f3, %r2;"}, False),
+        ({"pending": 0, "behind": "mov.b32 %r5, %r2;"}, True),
+        ({"pending": 0, "behind": "@%p2 ld.shared.v2.b32 {%r7, %r6}, [%r5];"}, True),
+        ({"pending": 0, "behind": "st.shared.b32 [%r5], %r2;"}, False),
+        ({"rounding": "cvt.rna.tf32.f32 %r8, %r2;"}, False),
+    ],
+)
+def test_operands_must_stay_until_they_are_read(change, wrong):
+    """A register of an operand that is written while its product may be under way is refused, in this step or the next one's."""
+    given = {
+        "rounding": "cvt.rna.tf32.f32 %r3, %r2;",
+        "operand": "{%r3,%r4,%r5,%r6}",
+        "behind": "",
+        "pending": 1,
+    }
+    assert ("before the matrix unit has read them" in flaw(LOOP.format(**given | change))) is wrong
+
+
+# 6,912 products a sum, found by a sweep of an H100: one of 1,400 trials in TF32 was off by a quarter more than TF32 is.
+VIDEO = Problem(
+    "conv3d", "float32", "tf32", "channels_first", 1, 256, 256, 1, 1, 3, 384, 672, 3, 3, 3, 1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 1,
+)  # fmt: skip
+OVERWRITTEN = {"LOOP": "channels", "PHASE": "slow", "ORDER": "n", "SWAP": 0, "BLOCK_R": 1, "BLOCK_W": 64, "BLOCK_N": 128, "BLOCK_K": 32, "SPLIT": 1, "DOT": "tf32", "num_warps": 8, "num_stages": 3}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "device", "status"),
+    [
+        ({}, "h100", "compile-error"),
+        ({"SWAP": 1}, "h100", "ok"),
+        ({"num_warps": 2, "BLOCK_N": 32}, "h100", "ok"),
+        ({"num_stages": 1}, "h100", "ok"),
+        ({}, "4090", "ok"),
+    ],
+)
+def test_tf32_from_registers_is_overwritten(change, device, status):
+    """Triton waits for too little where rounded inputs go from registers into wgmma. Where this fails it has been mended: the check may go."""
+    module, device = load("implicit_gemm"), by_slug(device)
+    config = module.Config(**OVERWRITTEN | change)
+    found = compile_candidate("implicit_gemm", VIDEO, config_to_json(config), device)
+    assert found.status == status, found.detail
+    assert overwrites("implicit_gemm", config, device.capability) is (status != "ok")

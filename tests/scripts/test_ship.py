@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunedb.record import Measurement, Tried
+from tunedb.record import Choice, Measurement, Tried
 from tunedb.store.profile import COUNTERS, Launch, Profile
 from tunedb.store.read import Database
 from tunedb.store.write import Store
@@ -29,6 +29,7 @@ def ship(monkeypatch, tmp_path, capsys):
         assert script.main() == 0
         return json.loads(capsys.readouterr().out.splitlines()[-1]), Database(out)
 
+    run.script = script
     return run
 
 
@@ -49,6 +50,35 @@ def test_takes_the_last_and_ranks_the_best_first(ship, tmp_path, record, fake_ke
     assert said["records"] == 1
     assert [found.time_us for found in file.records()] == [record.time_us]
     assert file.top(record.problem, "h200") == [fast, slow, lost]
+
+
+def test_wrong_machine_code_is_not_shipped(ship, tmp_path, record, fake_kernel, monkeypatch):
+    """The best of the rest wins in the place of a refused winner; torch does where nothing right is left that is faster."""
+    next_best = Tried("fake", '{"BLOCK":32,"ORDER":"n"}', Measurement("ok", 110.0, error=1e-4))
+    fast = Tried("fake", record.config, Measurement("ok", record.time_us))
+    refused = {fast.choice}
+    monkeypatch.setattr(ship.script, "suspect", lambda choice: choice in refused)
+    monkeypatch.setattr(ship.script, "miscompiled", lambda *_: True)
+    source = put(tmp_path / "swept.sqlite", record._replace(aten_us=200.0), fast, next_best)
+    said, file = ship(source)
+    assert said["left_aside"]["miscompiled"] == 1
+    (found,) = file.records()
+    assert (found.config, found.time_us, found.error) == (next_best.config, 110.0, 1e-4)
+    assert file.top(record.problem, "h200") == [next_best]
+    refused.add(next_best.choice)
+    _, file = ship(source)
+    (found,) = file.records()
+    assert (found.kernel, found.time_us) == ("aten", 200.0)
+
+
+def test_only_inputs_that_are_rounded_on_their_way_are_compiled_again(ship):
+    """Of all other configs nothing is known that would be refused."""
+    suspect = ship.script.suspect
+    assert suspect(Choice("implicit_gemm", '{"DOT":"tf32","SWAP":0}'))
+    assert suspect(Choice("packed", '{"DOT":"tf32x3","SWAP":0}'))
+    assert not suspect(Choice("implicit_gemm", '{"DOT":"tf32","SWAP":1}'))
+    assert not suspect(Choice("implicit_gemm", '{"DOT":"ieee","SWAP":0}'))
+    assert not suspect(Choice("aten", "{}"))
 
 
 def test_counters_of_the_winner_are_shipped(ship, tmp_path, record, fake_kernel):

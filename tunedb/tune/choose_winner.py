@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement, Record, Tried, tied
 
-__all__ = ["ATEN", "settled", "surest", "winner", "without_aten"]
+__all__ = ["ATEN", "settled", "surest", "winner", "without_aten", "won_by"]
 
 ATEN = Choice("aten", "{}")
 _ROUNDS = 20  # of deciding ties together: two or three are usual
@@ -67,7 +67,7 @@ def settled(
             among = [one for one in tied(top) if one.kernel != ATEN.kernel]
             if Choice(record.kernel, record.config) in {one.choice for one in among}:
                 best = min(among, key=lambda one: (-counts[one.choice], one.choice))
-                records[problem] = _won_by(record, best, source_hash)
+                records[problem] = won_by(record, best, source_hash)
         if records == before:
             break
     return list(records.values())
@@ -83,10 +83,11 @@ def without_aten(
     if record.kernel != ATEN.kernel:
         return record
     best = winner(finalists, None, wins)
-    return None if best is None else _won_by(record, best, source_hash)
+    return None if best is None else won_by(record, best, source_hash)
 
 
-def _won_by(record: Record, best: Tried, source_hash: Callable[[str], str]) -> Record:
+def won_by(record: Record, best: Tried, source_hash: Callable[[str], str]) -> Record:
+    """Return the record of a final that this finalist wins."""
     measured = best.measurement
     return record._replace(
         kernel=best.kernel,

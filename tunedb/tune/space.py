@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunedb.device import Device
+from tunedb.device.assembler import overwrites
 from tunedb.errors import ConfigError
 from tunedb.kernel import Kernel, config_from_json, config_to_json
 from tunedb.problem import Problem
@@ -58,12 +59,14 @@ class Space:
         return sum(math.prod(len(choices) for choices in fields.values()) for fields in self.fields.values())
 
     def choice(self, name: str, values: Mapping[str, Value]) -> Choice | None:
-        """Return the choice of those values if it is valid and has the fixed fields."""
+        """Return the choice of those values if it is valid, has the fixed fields, and its code is not known to be wrong."""
         kernel = self.kernels[name]
         if any(values[field] != value for field, value in self._fixed.get(name, {}).items()):
             return None
         config = kernel.Config(**values)
-        if kernel.valid(self.problem, config, self.device):
+        if kernel.valid(self.problem, config, self.device) or overwrites(
+            name, config, self.device.capability
+        ):
             return None
         return Choice(name, config_to_json(config))
 

@@ -5,6 +5,7 @@ from math import log2
 from typing import Any, NamedTuple
 
 from tunedb.device import Device
+from tunedb.device.assembler import overwrites
 from tunedb.dispatch.unseen.features import (
     CONFIG,
     KERNELS,
@@ -39,13 +40,15 @@ class Guess(NamedTuple):
 
 
 def candidates(problem: Problem, device: Device, kin: Iterable[Choice]) -> Iterator[tuple[str, Any]]:
-    """Yield what is worth judging and valid here: each kernel's default and seeds, and what won similar problems."""
+    """Yield what is worth judging, valid here and not known to become wrong code: each kernel's default and seeds, and what won similar problems."""
     seen = set()
     for name, config in _given(problem, device, kin):
         key = (name, config)
         if key not in seen:
             seen.add(key)
-            if not load(name).valid(problem, config, device):
+            if not load(name).valid(problem, config, device) and not overwrites(
+                name, config, device.capability
+            ):
                 yield key
 
 
@@ -74,9 +77,10 @@ def judged(
     """Yield what the predictor expects of each config."""
     scale, about = scale_log(problem, device), problem_features(problem, device)
     torch_us = 2 ** (predictor.forests["torch"].value(about) + scale)
-    for name, config in given:
-        features = about + config_features(problem, device, name, config)
-        yield Guess(name, config, 2 ** (predictor.forests["config"].value(features) + scale), torch_us)
+    found = list(given)
+    features = [config_features(problem, device, *one) for one in found]
+    for one, own in zip(found, predictor.forests["config"].values(about, features), strict=True):
+        yield Guess(*one, 2 ** (own + scale), torch_us)
 
 
 def choose(
