@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from predictor.fitting import Data, facts_of, fitted, write
+from predictor.fitting import Data, facts_of, fitted, launchable, write
 from trials.models import of_networks
 from trials.table import read
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--leave-out", action="append", default=[], metavar="MODEL", help="and what is the same network, with its layers at every size; may be repeated")  # fmt: skip
     given = parser.parse_args(argv)
-    every = [row for path in given.tables for row in read(path)]
+    every = launchable(row for path in given.tables for row in read(path))
     left_out = of_networks(every, given.leave_out)
     rows = [row for row in every if row.problem not in left_out]
     data = Data(rows)

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from trials.table import Row
 
 from tunedb.device import by_slug
+from tunedb.device.assembler import overwrites
 from tunedb.dispatch.unseen.features import KERNELS, config_features, problem_features, scale_log
 from tunedb.dispatch.unseen.trees import VERSION
 from tunedb.kernel import config_from_json, load
 
-__all__ = ["Data", "facts_of", "fitted", "write"]
+__all__ = ["Data", "facts_of", "fitted", "launchable", "write"]
 
 # More trees of configs' times predict better up to 600 (docs/experiments.md, 2026-11-28); torch's have fewer times to learn from.
 TREES = {"torch": 300, "config": 600}
@@ -23,6 +24,15 @@ SETTINGS: dict[str, Any] = {
     "objective": "l2", "learning_rate": 0.05, "min_data_in_leaf": 5, "feature_fraction": 0.4,
     "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "seed": 0, "deterministic": True, "num_threads": 2,
 }  # fmt: skip
+
+
+def launchable(rows: Iterable[Row]) -> list[Row]:
+    """Return rows without the configs that are expected to become wrong machine code: they were timed, but nothing launches them any more."""
+    return [row for row in rows if row.kernel not in KERNELS or not overwrites(row.kernel, _config(row), by_slug(row.device).capability)]  # fmt: skip
+
+
+def _config(row: Row) -> Any:
+    return config_from_json(load(row.kernel), row.config)
 
 
 class Data:
@@ -45,7 +55,7 @@ class Data:
         trials = [row for row in rows if row.kernel in KERNELS and row.status == "ok" and row.time_us]
         self.of = np.array([at[row.device, row.problem] for row in trials])
         configs = [
-            config_features(row.problem, by_slug(row.device), row.kernel, config_from_json(load(row.kernel), row.config)) for row in trials
+            config_features(row.problem, by_slug(row.device), row.kernel, _config(row)) for row in trials
         ]  # fmt: skip
         self.features = np.hstack([self.about[self.of], np.array(configs, float)])
         self.own = np.log2([row.time_us or 0 for row in trials]) - scales[self.of]

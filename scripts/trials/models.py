@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 from trials.table import Row
-
 from tunedb.distance import LAYER
 from tunedb.problem import Problem
 

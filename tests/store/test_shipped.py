@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from tunedb.device import by_slug, floor_us
+from tunedb.device.assembler import overwrites
 from tunedb.dispatch.likely import LEAST, chance
 from tunedb.dispatch.lookup import answer
 from tunedb.kernel import config_from_json, is_stale, load, names
@@ -23,10 +24,10 @@ MEASURED = {"h100", "h200"}  # a machine with one has made the file
 TF32 = 2.0**-11
 OF_MODELS = "h100"  # holds layers of real models, not the shipped suites
 HELD = {  # how many of each that file has
-    ("float16", "channels_first"): 730,
-    ("float16", "channels_last"): 448,
-    ("float32", "channels_first"): 110,
-    ("float32", "channels_last"): 12,
+    ("float16", "channels_first"): 764,
+    ("float16", "channels_last"): 458,
+    ("float32", "channels_first"): 132,
+    ("float32", "channels_last"): 17,
 }
 
 pytestmark = pytest.mark.parametrize("slug", SHIPPED)
@@ -183,6 +184,14 @@ def test_holds_what_it_promises(slug):
     )
     missing = [problem for problem in promised if problem not in known]
     assert not missing, f"{len(missing)} of {len(promised)} problems are missing, the first is {missing[0]}"
+
+
+def test_no_winner_overwrites_its_operands(slug):
+    """Triton's code of such configs is wrong now and then; scripts/ship.py leaves them aside."""
+    for one in records(slug):
+        if one.kernel in ("implicit_gemm", "kn2row", "packed"):
+            config = config_from_json(load(one.kernel), one.config)
+            assert not overwrites(one.kernel, config, by_slug(slug).capability), one
 
 
 def test_suites_are_named(slug):
