@@ -5,7 +5,7 @@
 For every problem that was searched, all problems of its models (or of their families), on every device, are taken out of the
 databases and out of what the predictor is fitted to (--by device: all that was measured on its device, and nothing else); then today's tiers, with that predictor, and other rules for it answer. What an answer would have
 given is looked up among the trials of that very problem: an answer that was never timed there is counted as unknown and says
-nothing for or against the rule; --untimed lists them, to be timed on a GPU. Winners are more often known than losers where a table
+nothing for or against the rule; --untimed lists those of today's tiers and of the boldest rule, to be timed on a GPU. Winners are more often known than losers where a table
 holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
 "timed only" chooses among what was timed there: fair where a search's trials are kept, since defaults, seeds and hints are tried
 whatever they give; flattering where only finalists are. `fewest` is the gain where every unknown answer gave nothing (torch's time), `most` where each was the best ever timed there.
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
-from predictor.fitting import Data, facts_of, fitted
+from predictor.fitting import Data, facts_of, fitted, launchable
 from predictor.tiers import without
 from trials.models import family, groups, weight_of
 from trials.table import Row, read
@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SLOWER = math.log2(1.03)
 KIN = 8  # winners of the nearest problems that the predictor judges beside each kernel's own configs
 LEAST = (0.2, 0.3, 0.4, 0.5, 0.6)  # expected gain from which an answer of the predictor is taken (log2)
+TODAY, BOLDEST = "today's tiers", f"predictor, gain {2 ** LEAST[0]:.2f}"
 
 Key = tuple[str, Problem]
 
@@ -66,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="also write the result there")
     parser.add_argument(
-        "--untimed", type=Path, help="write the answers that were never timed there, a line each"
+        "--untimed",
+        type=Path,
+        help="write the answers that were never timed there, a line each: today's, and what the predictor would give with the least gain",
     )
     parser.add_argument(
         "--timed",
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="what time_untimed.py wrote: times of answers, which nothing is fitted to",
     )
     given = parser.parse_args(argv)
-    rows = [row for path in given.tables for row in read(path)]
+    rows = launchable(row for path in given.tables for row in read(path))
     times = Times([*rows, *(row for path in given.timed for row in timed_rows(path))])
     said = list(answers(rows, times, given.by, given.folds))
     together: dict[tuple[str, str], list[Said]] = {}
@@ -88,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = {
             json.dumps({"device": one.key[0], "problem": one.key[1]._asdict(), **one.choice._asdict()})
             for one in said
-            if one.choice and times.gain(one) is None
+            if one.rule in (TODAY, BOLDEST) and one.choice and times.gain(one) is None
         }
         given.untimed.write_text("".join(f"{line}\n" for line in sorted(lines)))
     text = json.dumps({"by": given.by, "rules": result})
@@ -151,7 +154,7 @@ def answers(rows: Sequence[Row], times: "Times", by: str, folds: int) -> Iterato
 def today(key: Key) -> Iterator[Said]:
     found = answer(key[1], by_slug(key[0]))
     choice = None if found.kernel == "aten" else Choice(found.kernel, config_to_json(found.config))
-    yield Said("today's tiers", key, choice)
+    yield Said(TODAY, key, choice)
     yield Said(f"of them {found.tier}", key, choice)
 
 
