@@ -78,7 +78,8 @@ class Forest(NamedTuple):
                 last = those & -those
                 totals[last.bit_length() - 1] += total
                 those ^= last  # noqa: PLW2901 (bits are taken off)
-        return totals
+        # The order of a sum depends on who else is asked: those that no question tells apart must be equal whoever is.
+        return [round(total, 9) for total in totals]
 
 
 class _Values:
