@@ -8,7 +8,8 @@ Writes benchmarks/predicted/predicted.json and README.md. Needs LightGBM, scikit
     h200_from_h100         the other way round
     h100_never_timed       the same trees on problems that the H200 has not: they pick among what was tried on the H100
     sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100
-    torch_on_l40s, _l4     published times of torch, each layer left out of the fit
+    torch_on_l40s, _l4     published times of torch, each layer left out of the fit, from this project's H200; what ends with _of_one_torch is
+                           from two H100s that others timed with the torch of the Ada cards, without cudnn.benchmark as there
     road                   files predicted for the H100 from the H200's data alone, after `tunedb confirm` on an H100: --road gives the rows of
                            scripts/follow_road.py, kept in predicted.json where it is left out
 
@@ -71,11 +72,12 @@ def tables(trials: Trials, published: Published) -> dict[str, dict[str, Any]]:
         "h100_never_timed": figures(list(never_timed(trials, "h200", "h100"))),
         "sm89_from_sm90": figures(list(generation(trials, "h100-sm89"))),
     }
-    for card, errors in torch_on_ada(published).items():
-        off = [abs(2**error - 1) for error in errors]
-        found[f"torch_on_{card.lower()}"] = {
-            "problems": len(errors), **EMPTY, "torch_time_error": round(statistics.median(off), 3), "spread": round(float(np.std(errors)), 2)
-        }  # fmt: skip
+    for name, known in (("", published), ("_of_one_torch", published.of_one_torch())):
+        for card, errors in torch_on_ada(known).items():
+            off = [abs(2**error - 1) for error in errors]
+            found[f"torch_on_{card.lower()}{name}"] = {
+                "problems": len(errors), **EMPTY, "torch_time_error": round(statistics.median(off), 3), "spread": round(float(np.std(errors)), 2)
+            }  # fmt: skip
     return found
 
 

@@ -18,8 +18,10 @@ NAMES = {
     "h200_from_h100": "the H200 from the H100's data alone, problems that both have",
     "h100_never_timed": "the H100 from the H200's data alone, problems that the H200 never timed",
     "sm89_from_sm90": "sm_89 code on the H100, from trials of sm_90 code alone",
-    "torch_on_l40s": "torch on an L40S, published",
-    "torch_on_l4": "torch on an L4, published",
+    "torch_on_l40s": "torch on an L40S, published, from the H200's times by a later torch",
+    "torch_on_l4": "torch on an L4, published, likewise",
+    "torch_on_l40s_of_one_torch": "torch on an L40S, from two published H100s that ran the same torch",
+    "torch_on_l4_of_one_torch": "torch on an L4, likewise",
     "road": "kernelbench on an H100: a predicted file, confirmed for 5 minutes",
     "road_models": "24 layers of `models` on an H100: a predicted file, confirmed",
 }

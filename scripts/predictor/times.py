@@ -100,7 +100,7 @@ class Layer(NamedTuple):
 
     id: str
     problem: Problem
-    hopper_us: float  # the H200's, of this project
+    hopper_us: float  # the H200's, of this project, or others' (`Published.of_one_torch`)
     published: dict[str, float]
 
 
@@ -121,6 +121,18 @@ class Published:
     def without(self, layer: str) -> "Published":
         """Return the others: kb76 and kb76s are one layer at two lengths."""
         return Published([one for one in self.layers if one.id.rstrip("s") != layer.rstrip("s")])
+
+    def of_one_torch(self) -> "Published":
+        """Return the layers with the published times of two H100s in the place of this project's H200, which runs another torch.
+
+        Both run the torch of the Ada cards. Their geometric mean is taken: single times of them differ by up to three times.
+        """
+        return Published(
+            [
+                one._replace(hopper_us=math.sqrt(one.published["H100Modal"] * one.published["H100PCIe"]))
+                for one in self.layers
+            ]
+        )
 
     def ratio(self, one: Layer) -> float:
         """Return log2 of how much longer torch takes on an L40S than on an H200, by the times of both Ada cards."""

@@ -33,6 +33,14 @@ def test_extra_trees_as_arrays(times):
         assert forest.value(features) == pytest.approx(model.predict([features])[0], abs=2e-3)
 
 
+def test_layers_of_one_torch_have_the_published_times_of_hopper(times):
+    """The geometric mean of two H100s stands for the H200, and the Ada cards' times are as they were."""
+    published = times.Published.read(TRIALS / "published.json")
+    one, same = published.layers[0], published.of_one_torch().layers[0]
+    assert same.hopper_us**2 == pytest.approx(one.published["H100Modal"] * one.published["H100PCIe"])
+    assert same._replace(hopper_us=one.hopper_us) == one
+
+
 def test_the_shipped_model_is_what_the_tables_give(times):
     """Its counts are those of the kept trials, and it knows every device that has some."""
     from trials.table import read
