@@ -5,8 +5,8 @@
 For every problem that was searched, all problems of its models (or of their families), on every device, are taken out of the
 databases and out of what the predictor is fitted to (--by device: all that was measured on its device, and nothing else); then today's tiers, with that predictor, and other rules for it answer. What an answer would have
 given is looked up among the trials of that very problem: an answer that was never timed there is counted as unknown and says
-nothing for or against the rule; --untimed lists those of today's tiers and of the boldest rule, to be timed on a GPU. Winners are more often known than losers where a table
-holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
+nothing for or against the rule; --untimed lists those of today's tiers and of the predictor with the least gain, to be timed on a GPU.
+Winners are more often known than losers where a table holds finalists only (a device whose `search` rows are missing): there the share that is slower is too low by an unknown amount.
 "timed only" chooses among what was timed there: fair where a search's trials are kept, since defaults, seeds and hints are tried
 whatever they give; flattering where only finalists are. `fewest` is the gain where every unknown answer gave nothing (torch's time), `most` where each was the best ever timed there.
 Needs LightGBM and numpy. The last line of stdout is one JSON object, which has every line of the table.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb import kernel
-from tunedb.compile import MISCOMPILED, compile_candidate
+from tunedb.compile import compile_candidate
 from tunedb.device import Device, by_slug
 from tunedb.record import PROVENANCES, Choice, Measurement, Record, Tried
 from tunedb.store.read import Database
@@ -123,8 +123,7 @@ def suspect(choice: Choice) -> bool:
 
 
 def miscompiled(problem: "Problem", choice: Choice, device: Device) -> bool:
-    found = compile_candidate(choice.kernel, problem, choice.config, device)
-    return found.status == "compile-error" and MISCOMPILED in found.detail
+    return compile_candidate(choice.kernel, problem, choice.config, device).status == "compile-error"
 
 
 def rank(candidate: Tried) -> tuple[bool, float]:

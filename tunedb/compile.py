@@ -31,7 +31,6 @@ from tunedb.triton_internals import (
 )
 
 __all__ = [
-    "MISCOMPILED",
     "SPILL_LIMIT",
     "MiscompiledError",
     "Resources",
@@ -48,8 +47,6 @@ __all__ = [
 # A candidate that keeps more bytes of local memory a thread is not timed. A few words spilled outside the loop cost no
 # time that can be measured; 256 bytes are 64 registers, which are spilled inside the loop.
 SPILL_LIMIT = 256
-# How the message of a MiscompiledError begins.
-MISCOMPILED = "machine code must be right, but this code would not be"
 
 
 class MiscompiledError(TunedbError):

@@ -39,3 +39,26 @@ def test_a_model_without_a_predictor_of_its_own_is_refused(module, tmp_path):
     """The shipped predictor has seen its layers: it must not stand in."""
     with pytest.raises(FileNotFoundError, match=r"resnet50\.json\.gz"), module.unseen("resnet50", tmp_path):
         pass
+
+
+def test_a_layer_is_unseen_at_every_size(scripts, module):
+    """A network's problems are its own and those of its layers at other sizes, whichever network has them there; nothing else."""
+    models, row = scripts("trials.models"), module._trials()[0]
+    own, wide = row.problem, row.problem._replace(in_w=row.problem.in_w + 16)
+    other = own._replace(c_out=own.c_out + 16)
+    rows = [
+        row._replace(problem=own, models=("resnet50",)),
+        row._replace(problem=wide, models=("unet",)),
+        row._replace(problem=other, models=("unet",)),
+    ]
+    assert models.of_networks(rows, ["resnet18"]) == {own, wide}
+    assert models.of_networks(rows, []) == set()
+
+
+def test_what_nothing_launches_is_not_learned_from(scripts, module):
+    """Configs that overwrite their operands are in the tables of trials, and in no fit; torch and other kernels stay."""
+    rows = module._trials()
+    kept = scripts("predictor.fitting").launchable(rows)
+    gone = set(rows) - set(kept)
+    assert {(row.kernel, row.problem.precision) for row in gone} == {("implicit_gemm", "tf32"), ("kn2row", "tf32"), ("packed", "tf32")}  # fmt: skip
+    assert len(kept) == len(rows) - len(gone)

@@ -16,12 +16,12 @@ from tunedb.tune.space import Space
 
 __all__ = ["Start", "begun", "start"]
 
-# A config costs the predictor 0.2 ms, so that a search begins a tenth of a second later than without it.
+# All together cost the predictor 0.1 s, by which a search begins later.
 DRAWN = 400  # random configs that are judged, beside defaults and winners of similar problems
 LEADERS, STEPS = 12, 8  # of the best of them, with so many neighbours each
 LEAST, SHARE, MOST = 8, 3, 12  # the best are tried first: one for three trials, within these bounds
-FAR = 1.0  # doublings of time behind the best: a short search tries nothing that is further, a long one goes twice as far
-SHORT = 32  # trials of a short search
+FAR = 1.0  # doublings of time behind the best: other kernels' guesses and a short search's defaults that are further come last or not at all
+SHORT = 32  # trials of a short search; a long one tries defaults up to twice as far behind
 KIN = 5  # winners of similar problems that are tried where nothing is predicted
 # The first choices are alike: with one leader and as many steps as TPE a search stayed beside them (docs/experiments.md, 2026-11-27, third model).
 LED = Policy(leaders=3, steps=0.3, covering=0.25, defaults=False)
