@@ -6,7 +6,7 @@
 A history has every trial and torch's time where a sweep only looked; a database has the best few of each search and torch's time.
 What the table already has is kept, unless --fresh is given; scripts/trials/table.py says what its columns are. --suite names the
 captured models, so that a row says which of them has the layer, or the zoo; the shipped suites are known. A history is read from a copy,
-because opening one cuts off a broken last line. The last line of stdout is one JSON object.
+because opening one cuts off a broken last line. Of a GPU that ran older code, what calls torch is left out: that was the GPU's own code. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from tunedb.record import Tried
 from tunedb.store.read import Database
 from tunedb.suite import load_suite, shipped_suites
 from tunedb.tune.journal import History, study_name
+from tunedb.tune.predict.formula import runs_as
 from tunedb.tune.space import searched
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows += (
             row for row in timed_rows(path, lambda one: models_of(one, models)) if row.device == device.slug
         )
-    count = write(out, rows)
+    count = write(
+        out, [row for row in rows if row.kernel == "aten" or runs_as(kernels.load(row.kernel), device)]
+    )
     statuses = Counter(row.status for row in read(out))
     print(json.dumps({"table": str(out), "rows": count, "bytes": out.stat().st_size, **statuses}))
     return 0

@@ -26,7 +26,8 @@ from tunedb.record import PROVENANCES, Choice, Measurement, Record, Tried
 from tunedb.store.read import Database
 from tunedb.store.write import Store
 from tunedb.suite import load_suite, shipped_suites
-from tunedb.tune.choose_winner import settled, winner, won_by
+from tunedb.tune.choose_winner import ATEN, settled, winner, won_by
+from tunedb.tune.predict.formula import runs_as
 
 if TYPE_CHECKING:
     from tunedb.problem import Problem
@@ -98,12 +99,14 @@ def pruned(path: Path, folder: Path, left: Counter[str]) -> Path:
 
 
 def right(record: Record, top: list[Tried], left: Counter[str]) -> tuple[Record, list[Tried]]:
-    """Return a final without what would be wrong machine code, and its record, won by the best of the rest."""
+    """Return a final without what would be wrong machine code or is not the device's, and its record, won by the best of the rest."""
     device = by_slug(record.device)
-    every = {Choice(record.kernel, record.config), *(one.choice for one in top)}
-    refused = {one for one in every if suspect(one) and miscompiled(record.problem, one, device)}
+    every = {Choice(record.kernel, record.config), *(one.choice for one in top)} - {ATEN}
+    wrong = {one for one in every if suspect(one) and miscompiled(record.problem, one, device)}
+    foreign = {one for one in every if device.arch and not runs_as(kernel.load(one.kernel), device)}
+    refused = wrong | foreign
     rest = [one for one in top if one.choice not in refused]
-    left.update({"miscompiled": len(refused)} if refused else {})
+    left.update({name: len(some) for name, some in (("miscompiled", wrong), ("torch's", foreign)) if some})
     if Choice(record.kernel, record.config) not in refused:
         return record, rest
     us = record.aten_us  # a database keeps no spread of torch's time

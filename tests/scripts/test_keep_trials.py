@@ -100,3 +100,14 @@ def test_a_database_gives_winner_candidates_and_torch(keep, record, tmp_path, ca
         ("aten", 40.0, None, None),
         ("packed", 50.0, 96, 0),
     ]
+
+
+def test_of_older_code_no_kernel_that_calls_torch_is_kept(keep, record, tmp_path, capsys):
+    """A GPU that runs sm_89 code runs its own in torch's convolutions: such a trial is none of that device."""
+    one = record._replace(device="h200-sm89", provenance="measured", aten_us=40.0)
+    with Store(tmp_path / "one.sqlite") as store:
+        store.put(one._replace(kernel="cudnn_last"), [Tried("packed", '{"A":1}', Measurement("ok", 50.0))])
+    out = tmp_path / "t.csv.gz"
+    assert keep.main(["h200-sm89", "--db", str(tmp_path / "one.sqlite"), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert [found.kernel for found in keep.read(out)] == ["aten", "packed"]

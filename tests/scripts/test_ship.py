@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tunedb.kernel import source_hash
 from tunedb.record import Choice, Measurement, Tried
 from tunedb.store.profile import COUNTERS, Launch, Profile
 from tunedb.store.read import Database
@@ -22,9 +23,9 @@ def ship(monkeypatch, tmp_path, capsys):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
 
-    def run(*sources):
+    def run(*sources, device="h200"):
         out = tmp_path / "shipped.sqlite"
-        arguments = ["--device", "h200", "--provenance", "measured", "--out", str(out), *map(str, sources)]
+        arguments = ["--device", device, "--provenance", "measured", "--out", str(out), *map(str, sources)]
         monkeypatch.setattr(sys, "argv", ["ship.py", *arguments])
         assert script.main() == 0
         return json.loads(capsys.readouterr().out.splitlines()[-1]), Database(out)
@@ -69,6 +70,18 @@ def test_wrong_machine_code_is_not_shipped(ship, tmp_path, record, fake_kernel, 
     _, file = ship(source)
     (found,) = file.records()
     assert (found.kernel, found.time_us) == ("aten", 200.0)
+
+
+def test_of_older_code_no_kernel_that_calls_torch_is_shipped(ship, tmp_path, record):
+    """Torch's convolutions on an H200 that runs sm_89 code are Hopper's: the best of the rest wins."""
+    own = Tried("direct", "{}", Measurement("ok", 110.0, error=1e-4))
+    torchs = Tried("cudnn_last", '{"BLOCK_C":64,"BLOCK_S":64,"num_warps":4}', Measurement("ok", 90.0))
+    given = record._replace(aten_us=200.0, kernel="cudnn_last", config=torchs.config, time_us=90.0, kernel_hash=source_hash("cudnn_last"))  # fmt: skip
+    for device, winner in (("h200", "cudnn_last"), ("h200-sm89", "direct")):
+        path = put(tmp_path / f"{device}.sqlite", given._replace(device=device), torchs, own)
+        _, file = ship(path, device=device)
+        assert [found.kernel for found in file.records()] == [winner]
+        assert len(file.top(record.problem, device)) == 1 + (winner == "cudnn_last")
 
 
 def test_only_inputs_that_are_rounded_on_their_way_are_compiled_again(ship):

@@ -201,10 +201,17 @@ def _next_to(value: Value, choices: Sequence[Value]) -> Sequence[Value]:
 
 
 def searched(problem: Problem, device: Device, kernels: Any, *, measured: bool) -> Space:
-    """Return what a search goes through: without a GPU only the kernels and values that the time model can rank."""
+    """Return what a search goes through: without a GPU only the kernels and values that the time model can rank.
+
+    On a GPU that runs an older generation's code, a kernel that calls torch has no part: it would run the GPU's own code.
+    """
     found = {name: kernels.load(name) for name in kernels.names()}
     if measured:
-        return Space(problem, device, found)
+        return Space(
+            problem,
+            device,
+            {name: kernel for name, kernel in found.items() if formula.runs_as(kernel, device)},
+        )
     ranked = {name: kernel for name, kernel in found.items() if formula.ranks(kernel, device)}
     return Space(
         problem, device, ranked, {name: formula.fixed_fields(kernel) for name, kernel in ranked.items()}

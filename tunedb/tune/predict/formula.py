@@ -26,7 +26,7 @@ from tunedb.kernel import Kernel, Signature, Work, config_from_json, load
 from tunedb.problem import ITEM_BYTES, Problem
 from tunedb.record import Measurement
 
-__all__ = ["fixed_fields", "predict_us", "ranks"]
+__all__ = ["fixed_fields", "predict_us", "ranks", "runs_as"]
 
 LAUNCH_S = 2e-6  # an empty kernel between two events
 MEMORY_S = 0.6e-6  # a load that misses L2, and the store at the end
@@ -63,6 +63,11 @@ def predict_us(problem: Problem, kernel: str, config: str, resources: Measuremen
 def ranks(kernel: Kernel, device: Device) -> bool:
     """Return whether the model tells a kernel's configs from other kernels' on a device: else they must be measured."""
     return device.capability not in getattr(kernel, "UNRANKED_ON", ())
+
+
+def runs_as(kernel: Kernel, device: Device) -> bool:
+    """Return whether a kernel's code is the device's: on a GPU that runs older code, what calls torch still runs the GPU's own."""
+    return device.arch is None or ranks(kernel, device)
 
 
 def fixed_fields(kernel: Kernel) -> Mapping[str, int | str]:
