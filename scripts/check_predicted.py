@@ -4,10 +4,11 @@
 
 Writes benchmarks/predicted/predicted.json and README.md. Needs LightGBM, scikit-learn and numpy. Tables:
 
-    h100_from_h200         a GPU that nobody owns: the H200's data alone pick configs for the H100, among what both have timed
-    h200_from_h100         the other way round
+    h100_from_h200         a GPU that nobody owns: the H200's data alone pick configs for the H100, among what both have timed; of the H200
+                           only what it measured before there was an H100, whose results later searches began with
     h100_never_timed       the same trees on problems that the H200 has not: they pick among what was tried on the H100
-    sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100
+    sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100: 30 to 40 trials a problem
+    sm89_candidates        likewise on the H200: the five candidates of a predicted file for the 4090, of 71 problems ten trials
     torch_on_l40s, _l4     published times of torch, each layer left out of the fit, from this project's H200; what ends with _of_one_torch is
                            from two H100s that others timed with the torch of the Ada cards, without cudnn.benchmark as there
     road                   files predicted for the H100 from the H200's data alone, after `tunedb confirm` on an H100: --road gives the rows of
@@ -25,15 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from predictor.compared import figures
+from predictor.compared import LEAST, figures
 from predictor.held_out import generation, known_elsewhere, never_timed, torch_on_ada
 from predictor.predicted_page import page
 from predictor.times import Published, Trials
-from trials.table import read
+from trials.table import Row, read
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIALS, OUT = ROOT / "benchmarks" / "trials", ROOT / "benchmarks" / "predicted"
-DEVICES = ("h100", "h200", "h100-sm89")
+DEVICES = ("h100", "h200", "h100-sm89", "h200-sm89")
+FIRST = "h200.sqlite"  # the source of the H200's trials that no H100's results have led to
 EMPTY = dict.fromkeys(
     ("of_swept", "lowest", "rank_correlation", "time_error", "torch_time_error", "below_0_97")
 )
@@ -48,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     kept = given.out / "predicted.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    found = tables(
-        Trials([row for slug in DEVICES for row in read(TRIALS / f"{slug}.csv.gz")]),
-        Published.read(TRIALS / "published.json"),
-    )
+    rows = [row for slug in DEVICES for row in read(TRIALS / f"{slug}.csv.gz")]
+    found = tables(rows, Published.read(TRIALS / "published.json"))
     road = (
         json.loads(given.road.read_text())
         if given.road
@@ -64,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def tables(trials: Trials, published: Published) -> dict[str, dict[str, Any]]:
+def tables(rows: Sequence[Row], published: Published) -> dict[str, dict[str, Any]]:
     """Return every table but the road's."""
+    trials = Trials(rows)
+    unaware = Trials([row for row in rows if row.device != "h200" or row.source == FIRST])
     found = {
-        "h100_from_h200": figures(list(known_elsewhere(trials, "h200", "h100"))),
-        "h200_from_h100": figures(list(known_elsewhere(trials, "h100", "h200"))),
-        "h100_never_timed": figures(list(never_timed(trials, "h200", "h100"))),
-        "sm89_from_sm90": figures(list(generation(trials, "h100-sm89"))),
+        "h100_from_h200": figures(list(known_elsewhere(unaware, "h200", "h100"))),
+        "h100_never_timed": figures(list(never_timed(unaware, "h200", "h100"))),
+        "sm89_from_sm90": figures(list(generation(trials, "h100-sm89", LEAST))),
+        "sm89_candidates": figures(list(generation(trials, "h200-sm89"))),
     }
     for name, known in (("", published), ("_of_one_torch", published.of_one_torch())):
         for card, errors in torch_on_ada(known).items():

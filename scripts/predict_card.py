@@ -1,9 +1,11 @@
-"""Make a predicted database of a card from that of another whose candidates it can run: nothing is searched again.
+"""Make a predicted database of a card from candidates that are known: nothing is searched again.
 
+    python scripts/predict_card.py --device 4090 --of db/4090.sqlite --out 4090.sqlite
     python scripts/predict_card.py --device l40s --of db/4090.sqlite --out l40s.sqlite
 
-Every stored candidate is compiled for the card, as a sweep does, and says what it should take there, from a proxy's time or the time model; the one
-whose 80th percentile is shortest becomes the record. A problem without a candidate that fits is left out. The last line of stdout is one JSON object.
+Candidates of a problem are those that the database holds, and those that proxies have timed (db/proxies). Each is compiled for the card, as a sweep
+does, unless the database has it for a GPU of this compute capability, whose machine code is the same; then it says what it should take there, from a proxy's time or the time
+model. Which becomes the record is decided as in a sweep. A problem without a candidate that fits is left out. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -12,21 +14,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tunedb import kernel
-from tunedb.compile import compile_candidate
 from tunedb.device import Device, by_slug, floor_us
 from tunedb.measure.versions import environment
 from tunedb.problem import Problem
-from tunedb.record import Choice, Record, Tried
+from tunedb.record import Choice, Measurement, Record, Tried
 from tunedb.store.read import Database
 from tunedb.store.write import Store
 from tunedb.tune.choose_winner import ATEN, surest
+from tunedb.tune.compile_pool import Bug, CompilePool
 from tunedb.tune.predict.expected import expected
-from tunedb.tune.predict.proxies import PROXY
+from tunedb.tune.predict.formula import ranks
+from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.predict.torch_time import torch_us
 
+COMPILER = "tunedb.compile:compile_candidate"
 KEPT = 5  # candidates of a problem, as a predicted sweep keeps
+PROXIED = 4  # that proxies have timed, as a predicted sweep tries
+
+
+class Task(NamedTuple):
+    """A candidate of one of the source's records."""
+
+    record: Record
+    choice: Choice
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,32 +49,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", required=True, help="slug of the card")
     parser.add_argument("--of", type=Path, required=True, help="the database whose candidates are taken")
     parser.add_argument("--out", type=Path, required=True, help="the database to write")
+    parser.add_argument("--jobs", type=int, default=2, help="compile processes (default: %(default)s)")
     given = parser.parse_args(argv)
     device, count = by_slug(given.device), Counter[str]()
     source = Database(given.of)
+    tasks = [Task(record, choice) for record in source.records() for choice in choices(record, source, device)]  # fmt: skip
+    found: dict[Problem, list[Tried]] = {}
+    for task, needs in compiled(tasks, source, device, given.jobs):
+        count[needs.status] += 1
+        if needs.status == "ok":
+            what = expected(task.record.problem, *task.choice, needs, device)
+            found.setdefault(task.record.problem, []).append(Tried(*task.choice, what))
     with Store(given.out) as store:
         for record in source.records():
-            top = list(judged(record, source, device, count))
+            top = sorted(found.get(record.problem, ()), key=lambda one: (one.measurement.time_us or 0.0, one.choice))  # fmt: skip
             best = surest(top)
             if best is None:
                 count["problems left out"] += 1
                 continue
             count["records"] += 1
-            store.put(record_of(record.problem, best, len(top), device), sorted(top, key=_time)[:KEPT])
+            kept = list(dict.fromkeys([best, *top]))[:KEPT]
+            store.put(record_of(record.problem, best, len(top), device), [one for one in top if one in kept])
     print(json.dumps({"device": device.slug, **count}))
     return 0
 
 
-def judged(record: Record, source: Database, device: Device, count: Counter[str]) -> Iterator[Tried]:
-    """Yield a problem's candidates that the device can run, each with the time that is expected of it."""
+def choices(record: Record, source: Database, device: Device) -> list[Choice]:
+    """Return a problem's candidates: the answer, those stored beside it, and the best that were timed on a proxy of the device."""
     stored = [one.choice for one in source.top(record.problem, record.device)]
-    for choice in dict.fromkeys([Choice(record.kernel, record.config), *stored]):
-        if choice.kernel == ATEN.kernel:
-            continue
-        found = compile_candidate(choice.kernel, record.problem, choice.config, device)
-        count[found.status] += 1
-        if found.status == "ok":
-            yield Tried(*choice, expected(record.problem, *choice, found, device))
+    proxied = list(timed(record.problem, device))[:PROXIED]
+    every = dict.fromkeys([Choice(record.kernel, record.config), *stored, *proxied])
+    return [one for one in every if one.kernel != ATEN.kernel and ranks(kernel.load(one.kernel), device)]
+
+
+def compiled(
+    tasks: Sequence[Task], source: Database, device: Device, jobs: int
+) -> Iterator[tuple[Task, Measurement]]:
+    """Yield each candidate with what it takes on the device: as the source says of the same machine code, else compiled."""
+    pool = CompilePool(jobs, compiler=COMPILER)
+    try:
+        for task in tasks:
+            needs = said(task, source, device)
+            if needs is not None:
+                yield task, needs
+            else:
+                pool.submit(task, task.choice.kernel, task.record.problem, task.choice.config, device)
+        while pool.outstanding:
+            task, outcome = pool.next()
+            if isinstance(outcome, Bug):
+                raise RuntimeError(outcome.traceback)  # noqa: TRY004 (what a compile process raised)
+            yield task, outcome
+    finally:
+        pool.close()
+
+
+def said(task: Task, source: Database, device: Device) -> Measurement | None:
+    """Return what a candidate takes, where the source read it off the same code for a GPU of the same compute capability; None elsewhere."""
+    record = task.record
+    if by_slug(record.device).capability != device.capability or kernel.is_stale(record.kernel, record.kernel_hash):  # fmt: skip
+        return None
+    for one in source.top(record.problem, record.device):
+        if one.choice == task.choice and one.measurement.registers is not None and one.measurement.status == "ok":  # fmt: skip
+            return one.measurement._replace(time_us=None, time_us_low=None, time_us_high=None, detail="")
+    return None
 
 
 def record_of(problem: Problem, best: Tried, trials: int, device: Device) -> Record:
@@ -73,10 +123,6 @@ def record_of(problem: Problem, best: Tried, trials: int, device: Device) -> Rec
         trials, kernel.source_hash(best.kernel), *(versions.get(name, "") for name in ("triton", "torch", "cudnn", "driver")),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
-
-
-def _time(tried: Tried) -> float:
-    return tried.measurement.time_us or 0.0
 
 
 if __name__ == "__main__":

@@ -102,7 +102,9 @@ def right(record: Record, top: list[Tried], left: Counter[str]) -> tuple[Record,
     """Return a final without what would be wrong machine code or is not the device's, and its record, won by the best of the rest."""
     device = by_slug(record.device)
     every = {Choice(record.kernel, record.config), *(one.choice for one in top)} - {ATEN}
-    wrong = {one for one in every if suspect(one) and miscompiled(record.problem, one, device)}
+    wrong = {
+        one for one in every if device.wgmma and suspect(one) and miscompiled(record.problem, one, device)
+    }
     foreign = {one for one in every if device.arch and not runs_as(kernel.load(one.kernel), device)}
     refused = wrong | foreign
     rest = [one for one in top if one.choice not in refused]
@@ -120,7 +122,7 @@ def right(record: Record, top: list[Tried], left: Counter[str]) -> tuple[Record,
 
 
 def suspect(choice: Choice) -> bool:
-    """Return whether a config is worth compiling again: inputs that are rounded on their way are what Triton overwrites."""
+    """Return whether a config is worth compiling again: inputs of wgmma that are rounded on their way are what Triton overwrites."""
     config = json.loads(choice.config)
     return str(config.get("DOT")).startswith("tf32") and config.get("SWAP") == 0
 

@@ -8,13 +8,12 @@ import numpy as np
 
 from predictor.compared import Pick, of_keys, rank_correlation
 from predictor.times import CHOSEN, Published, Trials, spill_cost, time_trees, torch_trees
-from tunedb.device import Device, by_slug
+from tunedb.device import by_slug
 from tunedb.dispatch.likely import LEAST, likely_faster
-from tunedb.kernel import config_from_json, load
 from tunedb.record import Choice
+from tunedb.tune.choose_winner import UNTIMED
 from tunedb.tune.predict.expected import SIGMA
 from tunedb.tune.predict.scale import moved_us
-from tunedb.tune.predict.time_model import base_log, features
 from tunedb.tune.predict.torch_time import ADA, ratio_features
 
 __all__ = ["generation", "known_elsewhere", "never_timed", "torch_on_ada"]
@@ -22,11 +21,11 @@ __all__ = ["generation", "known_elsewhere", "never_timed", "torch_on_ada"]
 Array = np.ndarray[Any, Any]
 
 
-def generation(trials: Trials, slug: str) -> Iterator[Pick]:
-    """Yield what trees that know newer code alone pick, among the configs that were tried as older code."""
-    yield from _best_expected(
-        trials, np.array([by_slug(one).arch is None for one in trials.slugs]), slug, set()
-    )
+def generation(trials: Trials, slug: str, least: int = 1) -> Iterator[Pick]:
+    """Yield what trees that know newer code alone pick, among the configs that were tried as older code, where they are at least so many."""
+    few = {problem for (device, problem), places in of_keys(trials.keys).items() if device == slug and len(places) < least}  # fmt: skip
+    newer = np.array([by_slug(one).arch is None for one in trials.slugs])
+    yield from _best_expected(trials, newer, slug, few)
 
 
 def never_timed(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
@@ -50,31 +49,39 @@ def _best_expected(trials: Trials, known: Array, slug: str, leave: set[Any]) -> 
 
 
 def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
-    """Yield what another device's data alone picks for a device, among what both have timed of a problem.
+    """Yield what a predicted file of a device would answer, made from another device's data alone, for problems that both have timed.
 
-    Times are moved by trees that know that device alone, torch's by the devices' facts. Best is the best of all that was timed here.
+    A config that was timed there has that time, moved by the devices' facts; of another that was tried here, trees that know that device
+    alone say what it should take. Of the two the pick is chosen as in such a file (`surest`). Torch's time is moved by the devices' facts.
+    Best is the best of all that was timed here.
     """
     here, there = by_slug(slug), by_slug(known)
-    trees = time_trees(trials, trials.slugs == known)
+    use = trials.slugs == known
+    trees, spill = time_trees(trials, use), spill_cost(trials, use)
     places_of = of_keys(trials.keys)
     for (device, problem), places in places_of.items():
         others = places_of.get((known, problem))
         if device != slug or others is None:
             continue
         timed = {_choice(trials, place): trials.took[place] for place in others}
-        both = [place for place in places if _choice(trials, place) in timed]
         torch_there = next((us for us in (trials.rows[place].aten_us for place in others) if us), None)
-        if not both or torch_there is None:
+        if torch_there is None:
             continue
-        moved = [
-            timed[_choice(trials, place)] + _here_over_there(trials, trees, place, there) for place in both
-        ]
-        first = int(np.argmin(moved))
-        expected, torch = 2.0 ** moved[first], moved_us(torch_there, problem, there, here)
-        sure = likely_faster(expected, torch, SIGMA["proxy"], problem.dtype, here)
+        trees_say = trials.base[places] + np.asarray(trees.predict(trials.features[places]))
+        guessed = math.log2(CHOSEN) + trees_say + spill * trials.spills[places]
+        moved = np.full(len(places), np.inf)
+        for at, place in enumerate(places):
+            if (us := timed.get(_choice(trials, place))) is not None:
+                moved[at] = math.log2(moved_us(2.0**us, problem, there, here))
+        known_here = np.isfinite(moved)
+        guess = not known_here.any() or guessed[~known_here].min(initial=np.inf) < moved.min() - math.log2(UNTIMED)  # fmt: skip
+        hoped = np.where(known_here, np.inf, guessed) if guess else moved
+        first = int(np.argmin(hoped))
+        expected, torch = 2.0 ** hoped[first], moved_us(torch_there, problem, there, here)
+        sure = likely_faster(expected, torch, SIGMA["model" if guess else "proxy"], problem.dtype, here)
         yield Pick(
-            2.0 ** trials.took[both[first]], expected, 2.0 ** trials.took[places].min(), trials.rows[both[first]].aten_us, torch,
-            answers=sure >= LEAST, correlation=rank_correlation(np.array(moved), trials.took[both]),
+            2.0 ** trials.took[places[first]], expected, 2.0 ** trials.took[places].min(), trials.rows[places[first]].aten_us, torch,
+            answers=sure >= LEAST, correlation=rank_correlation(moved[known_here], trials.took[places[known_here]]),
         )  # fmt: skip
 
 
@@ -94,12 +101,3 @@ def torch_on_ada(published: Published) -> dict[str, list[float]]:
 def _choice(trials: Trials, place: int) -> Choice:
     row = trials.rows[place]
     return Choice(row.kernel, row.config)
-
-
-def _here_over_there(trials: Trials, trees: Any, place: int, there: Device) -> float:
-    """Return log2 of what a trial is expected to take on its device over what it is on another."""
-    row = trials.rows[place]
-    config = config_from_json(load(row.kernel), row.config)
-    other = features(row.problem, there, row.kernel, config)
-    here, away = trees.predict(np.array([trials.features[place], other]))
-    return float(here + trials.base[place] - away - base_log(row.problem, there, other))

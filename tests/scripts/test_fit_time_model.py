@@ -48,7 +48,7 @@ def test_the_shipped_model_is_what_the_tables_give(times):
     rows = [row for path in sorted(TRIALS.glob("*.csv.gz")) for row in read(path)]
     fine = [row for row in rows if row.kernel in KERNELS and row.status == "ok" and row.time_us]
     model = time_model()
-    assert (model.facts["trials"], model.devices) == (len(fine), ("h100", "h100-sm89", "h200"))
+    assert (model.facts["trials"], model.devices) == (len(fine), ("h100", "h100-sm89", "h200", "h200-sm89"))
     assert model.facts["problems"] == len({(row.device, row.problem) for row in fine})
 
 

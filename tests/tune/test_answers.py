@@ -134,6 +134,11 @@ def test_a_sweep_without_the_gpu_says_what_its_times_rest_on(tmp_path):
     assert (found.provenance, found.config, found.aten_us, found.error) == ("proxy", config(1), 40.0, None)
     assert [one.config for one in top] == [config(2), config(1)]
     found, _ = predicted.record(final(expects(2, 6.0, 8.0), proxied))
+    assert (found.provenance, found.config) == (
+        "proxy",
+        config(1),
+    )  # a guess must be expected to take less than half
+    found, _ = predicted.record(final(expects(2, 4.9, 8.0), proxied))
     assert (found.provenance, found.config) == ("predicted", config(2))
     kernelbench = next(entry for entry in load_suite("kernelbench") if entry.id == "kb57").problem(
         "float32", "tf32"

@@ -10,6 +10,7 @@ from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement
 from tunedb.tune.predict.formula import predict_us
 from tunedb.tune.predict.proxies import PROXY, timed
+from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import expected_log, knows, time_model
 
 __all__ = ["SIGMA", "expected", "kind_of_code"]
@@ -18,34 +19,48 @@ __all__ = ["SIGMA", "expected", "kind_of_code"]
 # and of the formula alone (benchmarks/predicted).
 SIGMA = {"proxy": 0.25, "model": 0.42, "formula": 1.0}
 
+PRODUCTS = ("implicit_gemm", "kn2row", "packed", "shared_rows")  # kernels that multiply matrices
+SHARP = 8  # how suddenly a bound begins to count: at the bound itself a time is a tenth longer
+
 
 def expected(
     problem: Problem, kernel: str, config: str, resources: Measurement, device: Device
 ) -> Measurement:
     """Return a compiled candidate's measurement with the time that is expected of it, from its 20th to its 80th percentile.
 
-    Where the config was timed on a proxy, that time is moved by what the time model says of both devices, and `detail` says so; else
-    it is the time model's; for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger
-    share of the floor, by what the device sustains, than code of that kind was ever measured to reach.
+    Where the config was timed on a proxy, that time is moved by the facts of both devices as torch's is (scale.py), and `detail` says so:
+    the proxy's order of a problem's configs stays, which picked better than one that the trees had corrected (docs/experiments.md).
+    Else it is the time model's; for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger share of the floor, by what the
+    device sustains, than code of that kind was ever measured to reach.
     Raises ValueError: for a kernel that Triton does not compile, such as torch's own.
     """
     if not knows(kernel):
         return _with(resources, predict_us(problem, kernel, config, resources, device), "formula")
     parsed = config_from_json(load(kernel), config)
     model = time_model()
-    here = expected_log(model, problem, device, kernel, parsed, resources.spills or 0)
     least = floor_us(problem, sustained(device)) / reached(model.facts, problem, kernel, device)
     proxy = timed(problem, device).get(Choice(kernel, config))
     if proxy is None:
-        return _with(resources, max(least, 2.0**here * model.facts["chosen"]), "model")
-    there = expected_log(model, problem, proxy.device, kernel, parsed, resources.spills or 0)
+        here = expected_log(model, problem, device, kernel, parsed, resources.spills or 0)
+        return _with(resources, no_less(2.0**here * model.facts["chosen"], least), "model")
     told = f"{PROXY}{proxy.device.slug}, which takes {proxy.us:.4g} us"
-    return _with(resources._replace(detail=told), max(least, proxy.us * 2.0 ** (here - there)), "proxy")
+    moved = moved_us(proxy.us, problem, proxy.device, device)
+    return _with(resources._replace(detail=told), no_less(moved, least), "proxy")
+
+
+def no_less(us: float, least: float) -> float:
+    """Return about the larger of both, more than either: what comes near a bound overlaps with it, and configs keep their order."""
+    larger = max(us, least)
+    return float(larger * (1 + (min(us, least) / larger) ** SHARP) ** (1 / SHARP))
 
 
 def reached(facts: Any, problem: Problem, kernel: str, device: Device) -> float:
-    """Return the largest share of the sustained floor that this kind of code was ever measured to reach, at most 1."""
-    return float(min(1.0, facts["reached"].get(kind_of_code(problem, kernel, device), 1.0)))
+    """Return the largest share of the sustained floor that this kind of code was ever measured to reach, at most 1.
+
+    Kernels that multiply matrices are one kind: one that was seen near the floor less often is not slower for that.
+    """
+    known = (facts["reached"].get(kind_of_code(problem, one, device)) for one in (PRODUCTS if kernel in PRODUCTS else (kernel,)))  # fmt: skip
+    return float(min(1.0, max((share for share in known if share), default=1.0)))
 
 
 def kind_of_code(problem: Problem, kernel: str, device: Device) -> str:
