@@ -1,10 +1,11 @@
 """Compile what a sweep will try first, on a machine without the GPU, so that the one with it finds the code in Triton's cache.
 
     TRITON_CACHE_DIR=/tmp/kernels python scripts/compile_ahead.py --device h100 --trials 16 out/suites/*.json
-    TRITON_CACHE_DIR=/tmp/kernels tunedb sweep --trials 16 --suite ...        (there, with the folder's content at the same path)
+    TRITON_CACHE_DIR=/tmp/kernels tunedb sweep --minutes 8 --trials 16 --suite ...        (there, with the folder's content at the same path)
 
 Triton's keys do not depend on the machine: the same version of Triton, built for the same version of Python, finds what another compiled.
-The path of the folder must be the same, since Triton keeps whole paths in it. What a sweep tries first rests on the databases: give both sweeps the same.
+The path of the folder must be the same, since Triton keeps whole paths in it. What a sweep by --minutes tries first rests on the databases: give both the same. One
+without --minutes asks them for no candidates, so that it finds less there.
 The last line of stdout is one JSON object.
 """
 

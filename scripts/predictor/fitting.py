@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,10 @@ class Data:
 
 
 def facts_of(rows: Sequence[Row], data: Data) -> dict[str, Any]:
-    """Return what a predictor rests on: `whole` are the devices whose searches are known whole, not their finalists alone."""
-    whole = sorted({row.device for row in rows if row.run == "search"})
+    """Return what a predictor rests on: `whole` are the devices of which most searches are known whole, not their finalists alone."""
+    searched = {(row.device, row.problem) for row in rows if row.run == "search"}
+    of = Counter(slug for slug, _ in data.keys)
+    whole = sorted(slug for slug, count in of.items() if 2 * sum(one == slug for one, _ in searched) > count)
     return {"problems": len(data.keys), "trials": len(data.own), "whole": whole}
 
 

@@ -1,6 +1,7 @@
 """Figures of predictions held against measurements, their page, and the road from a predicted file to a measured one."""
 
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,16 @@ def test_an_unlikely_pick_is_no_answer(followed, record, fake_kernel):
     found = followed(predicted=[(pick, [])], confirmed=[(now, [candidate(A, 3200.0)])], swept=[(best, [])])
     assert (found["picks_of_swept"], found["answers_of_swept"]) == (0.1, 0.8)
     assert (found["answers"], found["below_0_97"]) == (0, None)
+
+
+def test_a_few_searches_that_are_known_whole_do_not_make_a_device_known_whole(scripts):
+    """Of a device the most searches must be known with their losers: trees that know finalists alone take too much for good."""
+    module = scripts("predictor.fitting")
+    kinds = {
+        "all": ["search"] * 3,
+        "most": ["search", "search", "final"],
+        "few": ["search", "final", "final"],
+    }
+    rows = [types.SimpleNamespace(device=slug, problem=number, run=run) for slug, runs in kinds.items() for number, run in enumerate(runs)]  # fmt: skip
+    data = types.SimpleNamespace(keys=[(row.device, row.problem) for row in rows], own=[1.0] * 9)
+    assert module.facts_of(rows, data) == {"problems": 9, "trials": 9, "whole": ["all", "most"]}
