@@ -64,11 +64,14 @@ def test_the_candidates_of_earlier_sweeps_are_recommended(shelf, tmp_path, answe
 
 @pytest.mark.filterwarnings("ignore:.*kernel must be one of")
 def test_what_other_gpus_of_the_generation_have_timed_is_recommended(tmp_path, shelf, answers):
-    """The winner of an H100 and its rivals, on an H200; not those of older code, of another generation, or of another problem."""
+    """The winner of an H100 and its rivals, on an H200; not those of older code, of another generation or problem, or that nobody measured."""
     rivals = [Tried("alpha", config(number), Measurement("ok", 10.0 + number)) for number in (2, 3)]
     for slug, first in (("h100", 1), ("4090", 5), ("h100-sm89", 7)):
         with Store(shelf.shipped.setdefault(slug, tmp_path / f"{slug}.sqlite")) as shipped:
             shipped.put(record(ASKED, "alpha", first, slug), rivals if slug == "h100" else [])
+    with Store(shelf.shipped.setdefault("h100-pcie", tmp_path / "pcie.sqlite")) as shipped:
+        guessed = [Tried("alpha", config(6), Measurement("ok", 9.0))]
+        shipped.put(record(ASKED, "alpha", 8, "h100-pcie")._replace(provenance="predicted"), guessed)
     files.reload()
     _, found = answers().recommended(ASKED)
     assert set(found) == {Choice("alpha", config(number)) for number in (1, 2, 3)}

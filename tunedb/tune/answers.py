@@ -122,9 +122,9 @@ class Answers:
             for slug, (_, capability) in devices_of(file).items():
                 if slug == gpu_of(slug) and capability // 10 == own:
                     record = read_or_default(file, partial(file.record, problem, slug), None)
-                    if record is not None:
+                    if record is not None and record.provenance == "measured":
                         found.append(Tried(record.kernel, record.config, Measurement("ok")))
-                    found += read_or_default(file, partial(file.top, problem, slug), list[Tried]())
+                        found += read_or_default(file, partial(file.top, problem, slug), list[Tried]())
         return _fine(found)[:_STORED]
 
     def record(self, final: Finished) -> tuple[Record, list[Tried]] | None:
