@@ -1,0 +1,104 @@
+"""Compile kept trials again, without a GPU, and count what their machine code is made of (nvdisasm comes with Triton).
+
+    python scripts/count_instructions.py benchmarks/trials/h100-sm89.csv.gz benchmarks/trials/h100.csv.gz --out out/instructions.jsonl --jobs 16 --minutes 9
+
+A line a trial: device, problem, kernel, config, warps, grid, and the counts of the whole kernel and of the loop with the most products.
+Trials that the file has already are left out, the rest are taken in the order of the tables. Compiling one takes a second of a processor.
+The last line of stdout is one JSON object.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from instructions.sass import Counts, counted
+from trials.table import Row, read
+
+from tunedb.compile import compiled
+from tunedb.device import by_slug
+from tunedb.kernel import config_from_json, load
+from tunedb.triton_internals import cuobjdump, machine_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing after so many")
+    given = parser.parse_args(argv)
+    end = time.monotonic() + 60 * given.minutes
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = given.out.read_text().splitlines() if given.out.exists() else []
+    known = {_known(line) for line in lines}
+    todo = [row for row in wanted(given.tables) if _key(row) not in known]
+    count: Counter[str] = Counter()
+    with get_context("spawn").Pool(given.jobs) as pool, given.out.open("a") as out:
+        for line in pool.imap_unordered(line_of, todo, chunksize=4):
+            count["failed" if line is None else "counted"] += 1
+            if line is not None:
+                print(line, file=out, flush=True)
+            if time.monotonic() > end:
+                pool.terminate()
+                break
+    print(json.dumps({"left": len(todo) - count.total(), **count}))
+    return 0
+
+
+def wanted(tables: Sequence[Path]) -> Iterator[Row]:
+    """Yield the trials that ran, of kernels that Triton compiles."""
+    for path in tables:
+        yield from (row for row in read(path) if row.status == "ok" and row.kernel not in ("aten", "cudnn_last"))  # fmt: skip
+
+
+def line_of(row: Row) -> str | None:
+    """Return the line of a trial, None where it does not compile any more."""
+    module = load(row.kernel)
+    try:
+        signature = module.signature(row.problem, config_from_json(module, row.config))
+        code = None if signature is None else machine_code(compiled(signature, by_slug(row.device)))
+        if signature is None or code is None:
+            return None
+        whole, loop = counted(disassembled(code))
+    except Exception:  # noqa: BLE001 (a compiler's crash of any kind costs one trial)
+        return None
+    found = {"device": row.device, "problem": list(row.problem), "kernel": row.kernel, "config": row.config, "warps": signature.num_warps, "grid": list(signature.grid)}  # fmt: skip
+    return json.dumps({**found, "all": _plain(whole), "loop": None if loop is None else _plain(loop)})
+
+
+def disassembled(code: bytes) -> str:
+    """Return what nvdisasm prints of a cubin. Raises FileNotFoundError: where Triton came without it."""
+    beside = cuobjdump()
+    if beside is None:
+        raise FileNotFoundError("nvdisasm must lie beside cuobjdump, but neither was found: install CUDA's.")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        command = [str(Path(beside).with_name("nvdisasm")), "-c", file.name]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout  # noqa: S603 (a tool of Triton's wheel)
+
+
+def _plain(counts: Counts) -> dict[str, Any]:
+    return {**counts.kinds, "products": counts.products, "port": counts.port}
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row.device, tuple(row.problem), row.kernel, row.config
+
+
+def _known(line: str) -> tuple[Any, ...]:
+    found = json.loads(line)
+    return found["device"], tuple(found["problem"]), found["kernel"], found["config"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
