@@ -17,6 +17,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+from instructions.lines import key_of_line, key_of_row
 from predictor.compared import LEAST, Pick, figures, of_keys, rank_correlation
 from predictor.times import CHOSEN, SETTINGS, TREES, Trials, spill_cost
 from trials.table import Row, read
@@ -37,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args(argv)
-    known = dict(map(keyed, gzip.decompress(given.lines.read_bytes()).decode().splitlines()))
-    rows = [row for path in given.tables for row in read(path) if key_of(row) in known]
+    lines = map(json.loads, gzip.decompress(given.lines.read_bytes()).decode().splitlines())
+    known = {key_of_line(found): found for found in lines}
+    rows = [row for path in given.tables for row in read(path) if key_of_row(row) in known]
     trials = Trials(rows)
-    told = np.array([features(row, known[key_of(row)]) for row in trials.rows])
+    told = np.array([features(row, known[key_of_row(row)]) for row in trials.rows])
     found = {
         name: [tested(trials, np.hstack([trials.features, told[:, :count]]), seed) for seed in range(given.seeds)]
         for name, count in WAYS.items()
@@ -48,15 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     newer = sum(by_slug(one).arch is None for one in trials.slugs)
     print(json.dumps({"newer": int(newer), "older": len(trials.rows) - int(newer), **found}))
     return 0
-
-
-def keyed(line: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    found = json.loads(line)
-    return (found["device"], tuple(found["problem"]), found["kernel"], found["config"]), found
-
-
-def key_of(row: Row) -> tuple[Any, ...]:
-    return row.device, tuple(row.problem), row.kernel, row.config
 
 
 def features(row: Row, found: Mapping[str, Any]) -> list[float]:

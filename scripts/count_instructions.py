@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from instructions.lines import key_of_line, key_of_row
 from instructions.sass import Counts, counted
 from trials.table import Row, read
 
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = time.monotonic() + 60 * given.minutes
     given.out.parent.mkdir(parents=True, exist_ok=True)
     lines = given.out.read_text().splitlines() if given.out.exists() else []
-    known = {_known(line) for line in lines}
-    todo = [row for row in wanted(given.tables) if _key(row) not in known]
+    known = {key_of_line(json.loads(line)) for line in lines}
+    todo = [row for row in wanted(given.tables) if key_of_row(row) not in known]
     count: Counter[str] = Counter()
     with get_context("spawn").Pool(given.jobs) as pool, given.out.open("a") as out:
         for line in pool.imap_unordered(line_of, todo, chunksize=4):
@@ -89,15 +90,6 @@ def disassembled(code: bytes) -> str:
 
 def _plain(counts: Counts) -> dict[str, Any]:
     return {**counts.kinds, "products": counts.products, "port": counts.port}
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return row.device, tuple(row.problem), row.kernel, row.config
-
-
-def _known(line: str) -> tuple[Any, ...]:
-    found = json.loads(line)
-    return found["device"], tuple(found["problem"]), found["kernel"], found["config"]
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ _ROUNDS = 20  # of deciding ties together: two or three are usual
 # Torch's own kernel wins within 1 %: it needs no database, no compilation and no trust.
 _ATEN_MARGIN = 1.01
 
-UNTIMED = (
-    2.0  # times as fast a config should be that was timed nowhere, to win where others were timed on a proxy
-)
+# Where some configs were timed on a proxy, one that was timed nowhere must be expected to be so many times as fast to win.
+UNTIMED = 2.0
 
 
 def winner(finalists: Sequence[Tried], aten: Measurement | None, wins: Mapping[Choice, int]) -> Tried | None:
