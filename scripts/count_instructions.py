@@ -3,8 +3,9 @@
     python scripts/count_instructions.py benchmarks/trials/h100-sm89.csv.gz benchmarks/trials/h100.csv.gz --out out/instructions.jsonl --jobs 16 --minutes 9
 
 A line a trial: device, problem, kernel, config, warps, grid, and the counts of the whole kernel and of the loop with the most products.
-Trials that the file has already are left out, the rest are taken in the order of the tables. Compiling one takes a second of a processor.
-The last line of stdout is one JSON object.
+What runs as the same machine code is counted once: an H100's trial stands for an H200's. Code that the file has already is left out; the rest is taken in an
+order that is drawn by chance and is the same everywhere, so that what has been counted is a fair sample at any time. --part 0/2 and 1/2 are halves for two
+machines. Compiling one takes a second of a processor. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import json
 import subprocess
 import tempfile
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("tables", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--part", default="0/1", help="K/N: the K-th of N parts, from 0 (default: all)")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing after so many")
     given = parser.parse_args(argv)
     end = time.monotonic() + 60 * given.minutes
     given.out.parent.mkdir(parents=True, exist_ok=True)
     lines = given.out.read_text().splitlines() if given.out.exists() else []
     known = {key_of_line(json.loads(line)) for line in lines}
-    todo = [row for row in wanted(given.tables) if key_of_row(row) not in known]
+    todo = drawn((row for row in wanted(given.tables) if key_of_row(row) not in known), *map(int, given.part.split("/")))  # fmt: skip
     count: Counter[str] = Counter()
     with get_context("spawn").Pool(given.jobs) as pool, given.out.open("a") as out:
         for line in pool.imap_unordered(line_of, todo, chunksize=4):
@@ -59,6 +62,12 @@ def wanted(tables: Sequence[Path]) -> Iterator[Row]:
     """Yield the trials that ran, of kernels that Triton compiles."""
     for path in tables:
         yield from (row for row in read(path) if row.status == "ok" and row.kernel not in ("aten", "cudnn_last"))  # fmt: skip
+
+
+def drawn(rows: Iterable[Row], part: int, parts: int) -> list[Row]:
+    """Return one trial for each machine code of a part, in an order that only the code decides."""
+    code = {zlib.crc32(repr(key_of_row(row)).encode()): row for row in rows}
+    return [code[mark] for mark in sorted(code) if mark % parts == part]
 
 
 def line_of(row: Row) -> str | None:

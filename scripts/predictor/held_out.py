@@ -52,7 +52,7 @@ def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
     """Yield what a predicted file of a device would answer, made from another device's data alone, for problems that both have timed.
 
     A config that was timed there has that time, moved by the devices' facts; of another that was tried here, trees that know that device
-    alone say what it should take. Of the two the pick is chosen as in such a file (`surest`). Torch's time is moved by the devices' facts.
+    alone say what it should take. Where the best of there was not tried here nothing can be said, and the problem is left out. Of the two the pick is chosen as in such a file (`surest`). Torch's time is moved by the devices' facts.
     Best is the best of all that was timed here.
     """
     here, there = by_slug(slug), by_slug(known)
@@ -64,6 +64,8 @@ def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
         if device != slug or others is None:
             continue
         timed = {_choice(trials, place): trials.took[place] for place in others}
+        if min(timed, key=lambda one: timed[one]) not in {_choice(trials, place) for place in places}:
+            continue  # what its file would answer was never timed here
         torch_there = next((us for us in (trials.rows[place].aten_us for place in others) if us), None)
         if torch_there is None:
             continue
