@@ -8,7 +8,9 @@ Writes benchmarks/predicted/predicted.json and README.md. Needs LightGBM, scikit
                            only what it measured before there was an H100, whose results later searches began with
     h100_never_timed       the same trees on problems that the H200 has not: they pick among what was tried on the H100
     sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100: 30 to 40 trials a problem
-    sm89_candidates        likewise on the H200: the five candidates of a predicted file for the 4090, of 71 problems ten trials
+    sm89_by_sizes          the same by trees that see no instructions
+    sm89_on_h200           likewise on the H200, 30 trials a problem
+    sm89_candidates        and all problems there: of most the five candidates of a predicted file for the 4090, of 71 ten trials
     torch_on_l40s, _l4     published times of torch, each layer left out of the fit, from this project's H200; what ends with _of_one_torch is
                            from two H100s that others timed with the torch of the Ada cards, without cudnn.benchmark as there
     road                   files predicted for the H100 from the H200's data alone, after `tunedb confirm` on an H100: --road gives the rows of
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instructions.lines import Codes, read_codes
 from predictor.compared import LEAST, figures
 from predictor.held_out import generation, known_elsewhere, never_timed, torch_on_ada
 from predictor.predicted_page import page
@@ -34,6 +37,8 @@ from trials.table import Row, read
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIALS, OUT = ROOT / "benchmarks" / "trials", ROOT / "benchmarks" / "predicted"
+INSTRUCTIONS = ROOT / "benchmarks" / "instructions.jsonl.gz"
+DEEP = 20  # configs of a problem that was searched
 DEVICES = ("h100", "h200", "h100-sm89", "h200-sm89")
 # Where the H200's trials come from that no H100's results have led to: its first file, and sweeps of a tunedb that knew no H100.
 ALONE = ("h200.sqlite", "h200-alone-")
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept = given.out / "predicted.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     rows = [row for slug in DEVICES for row in read(TRIALS / f"{slug}.csv.gz")]
-    found = tables(rows, Published.read(TRIALS / "published.json"))
+    found = tables(rows, read_codes(INSTRUCTIONS), Published.read(TRIALS / "published.json"))
     road = (
         json.loads(given.road.read_text())
         if given.road
@@ -65,14 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def tables(rows: Sequence[Row], published: Published) -> dict[str, dict[str, Any]]:
+def tables(rows: Sequence[Row], codes: Codes, published: Published) -> dict[str, dict[str, Any]]:
     """Return every table but the road's."""
-    trials = Trials(rows)
-    unaware = Trials([row for row in rows if row.device != "h200" or row.source.startswith(ALONE)])
+    trials = Trials(rows, codes)
+    unaware = Trials([row for row in rows if row.device != "h200" or row.source.startswith(ALONE)], codes)
     found = {
         "h100_from_h200": figures(list(known_elsewhere(unaware, "h200", "h100"))),
         "h100_never_timed": figures(list(never_timed(unaware, "h200", "h100"))),
         "sm89_from_sm90": figures(list(generation(trials, "h100-sm89", LEAST))),
+        "sm89_by_sizes": figures(list(generation(Trials(rows), "h100-sm89", LEAST))),
+        "sm89_on_h200": figures(list(generation(trials, "h200-sm89", DEEP))),
         "sm89_candidates": figures(list(generation(trials, "h200-sm89"))),
     }
     for name, known in (("", published), ("_of_one_torch", published.of_one_torch())):

@@ -10,24 +10,21 @@ machines. Compiling one takes a second of a processor. The last line of stdout i
 
 import argparse
 import json
-import subprocess
-import tempfile
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from instructions.lines import key_of_line, key_of_row
-from instructions.sass import Counts, counted
 from trials.table import Row, read
 
 from tunedb.compile import compiled
 from tunedb.device import by_slug
 from tunedb.kernel import config_from_json, load
-from tunedb.triton_internals import cuobjdump, machine_code
+from tunedb.triton_internals import machine_code
+from tunedb.tune.predict.instructions import counted, disassembled
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,23 +79,7 @@ def line_of(row: Row) -> str | None:
     except Exception:  # noqa: BLE001 (a compiler's crash of any kind costs one trial)
         return None
     found = {"device": row.device, "problem": list(row.problem), "kernel": row.kernel, "config": row.config, "warps": signature.num_warps, "grid": list(signature.grid)}  # fmt: skip
-    return json.dumps({**found, "all": _plain(whole), "loop": None if loop is None else _plain(loop)})
-
-
-def disassembled(code: bytes) -> str:
-    """Return what nvdisasm prints of a cubin. Raises FileNotFoundError: where Triton came without it."""
-    beside = cuobjdump()
-    if beside is None:
-        raise FileNotFoundError("nvdisasm must lie beside cuobjdump, but neither was found: install CUDA's.")
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(code)
-        file.flush()
-        command = [str(Path(beside).with_name("nvdisasm")), "-c", file.name]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout  # noqa: S603 (a tool of Triton's wheel)
-
-
-def _plain(counts: Counts) -> dict[str, Any]:
-    return {**counts.kinds, "products": counts.products, "port": counts.port}
+    return json.dumps({**found, "all": whole, "loop": loop})
 
 
 if __name__ == "__main__":

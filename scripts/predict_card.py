@@ -30,7 +30,7 @@ from tunedb.tune.predict.formula import ranks
 from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.predict.torch_time import torch_us
 
-COMPILER = "tunedb.compile:compile_candidate"
+COMPILER = "tunedb.tune.predict.candidate:compile_and_expect"
 KEPT = 5  # candidates of a problem, as a predicted sweep keeps
 PROXIED = 4  # that proxies have timed, as a predicted sweep tries
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for task, needs in compiled(tasks, source, device, given.jobs):
         count[needs.status] += 1
         if needs.status == "ok":
-            what = expected(task.record.problem, *task.choice, needs, device)
+            what = needs if needs.time_us else expected(task.record.problem, *task.choice, needs, device)
             found.setdefault(task.record.problem, []).append(Tried(*task.choice, what))
     with Store(given.out) as store:
         for record in source.records():
@@ -104,8 +104,13 @@ def compiled(
 
 
 def said(task: Task, source: Database, device: Device) -> Measurement | None:
-    """Return what a candidate takes, where the source read it off the same code for a GPU of the same compute capability; None elsewhere."""
+    """Return what a candidate takes, where the source read it off the same code for a GPU of the same compute capability; None elsewhere.
+
+    What no proxy has timed is compiled anyway, since the time model asks for its instructions.
+    """
     record = task.record
+    if task.choice not in timed(record.problem, device):
+        return None
     if by_slug(record.device).capability != device.capability or kernel.is_stale(record.kernel, record.kernel_hash):  # fmt: skip
         return None
     for one in source.top(record.problem, record.device):

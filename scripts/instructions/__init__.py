@@ -1,1 +1,1 @@
-"""Parts of count_instructions.py and check_instructions.py: what a kernel's machine code is made of."""
+"""What count_instructions.py wrote, read by whoever fits the time model or checks it."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from predictor.compared import Pick, of_keys, rank_correlation
-from predictor.times import CHOSEN, Published, Trials, spill_cost, time_trees, torch_trees
+from predictor.times import CHOSEN, Published, TimeModel, Trials, torch_trees
 from tunedb.device import by_slug
 from tunedb.dispatch.likely import LEAST, likely_faster
 from tunedb.record import Choice
@@ -35,10 +35,7 @@ def never_timed(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
 
 
 def _best_expected(trials: Trials, known: Array, slug: str, leave: set[Any]) -> Iterator[Pick]:
-    spill = spill_cost(trials, known)
-    expected = (
-        np.asarray(time_trees(trials, known).predict(trials.features)) + trials.base + spill * trials.spills
-    )
+    expected = TimeModel(trials, known).expected(trials)
     for (device, problem), places in of_keys(trials.keys).items():
         if device == slug and not known[places[0]] and problem not in leave:
             took, hoped = trials.took[places], expected[places]
@@ -57,7 +54,7 @@ def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
     """
     here, there = by_slug(slug), by_slug(known)
     use = trials.slugs == known
-    trees, spill = time_trees(trials, use), spill_cost(trials, use)
+    guesses = math.log2(CHOSEN) + TimeModel(trials, use).expected(trials)
     places_of = of_keys(trials.keys)
     for (device, problem), places in places_of.items():
         others = places_of.get((known, problem))
@@ -69,8 +66,7 @@ def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
         torch_there = next((us for us in (trials.rows[place].aten_us for place in others) if us), None)
         if torch_there is None:
             continue
-        trees_say = trials.base[places] + np.asarray(trees.predict(trials.features[places]))
-        guessed = math.log2(CHOSEN) + trees_say + spill * trials.spills[places]
+        guessed = guesses[places]
         moved = np.full(len(places), np.inf)
         for at, place in enumerate(places):
             if (us := timed.get(_choice(trials, place))) is not None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
+from instructions.lines import Codes, key_of_row, told_of
 from sklearn.ensemble import ExtraTreesRegressor
 from trials.table import Row
 
@@ -21,11 +22,12 @@ from tunedb.kernel import config_from_json, load
 from tunedb.problem import Problem
 from tunedb.suite import load_suite
 from tunedb.tune.predict.expected import kind_of_code
+from tunedb.tune.predict.instructions import TOLD
 from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import base_log, features, knows
 from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
 
-__all__ = ["CHOSEN", "Published", "Trials", "fitted", "spill_cost", "time_trees", "torch_trees"]
+__all__ = ["CHOSEN", "Published", "TimeModel", "Trials", "fitted", "spill_cost", "time_trees", "torch_trees"]
 
 SETTINGS = fitting.SETTINGS | {"num_leaves": 31, "min_data_in_leaf": 8}
 TREES = 600
@@ -40,9 +42,12 @@ Array = np.ndarray[Any, Any]
 
 
 class Trials:
-    """Configs that ran, as features, with what floor and formula say of them and what they took, as log2 of microseconds."""
+    """Configs that ran, as features, with what floor and formula say of them and what they took, as log2 of microseconds.
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    Beside them what their instructions tell, where `codes` (instructions.lines.read_codes) has them counted.
+    """
+
+    def __init__(self, rows: Sequence[Row], codes: Codes | None = None) -> None:
         self.rows = [row for row in rows if knows(row.kernel) and row.status == "ok" and row.time_us]
         self.slugs = np.array([row.device for row in self.rows])
         self.keys = [(row.device, row.problem) for row in self.rows]
@@ -54,6 +59,13 @@ class Trials:
             found.append(features(row.problem, device, row.kernel, config))
             base.append(base_log(row.problem, device, found[-1]))
         self.features, self.base = np.array(found), np.array(base)
+        counts = [(codes or {}).get(key_of_row(row)) for row in self.rows]
+        self.counted = np.array([one is not None for one in counts])
+        blank = [math.nan] * TOLD
+        told = [
+            blank if one is None else told_of(row, one) for row, one in zip(self.rows, counts, strict=True)
+        ]
+        self.with_code = np.hstack([self.features, np.array(told)])
         self.took = np.log2([row.time_us or 1.0 for row in self.rows])
         self.spills = np.array(
             [row.spills or 0 for row in self.rows], float
@@ -64,10 +76,28 @@ class Trials:
         self.weight = 2 ** (-0.5 * (self.took - best[self.of])) / np.sqrt(np.bincount(self.of)[self.of])
 
 
-def time_trees(trials: Trials, use: Array) -> Any:
-    """Return LightGBM's model of the logarithms by which the trials of `use` differ from the formula."""
-    data = lightgbm.Dataset(trials.features[use], (trials.took - trials.base)[use], weight=trials.weight[use])
+def time_trees(trials: Trials, use: Array, seen: Array | None = None) -> Any:
+    """Return LightGBM's model of the logarithms by which the trials of `use` differ from the formula, by `seen` of them: their sizes."""
+    seen = trials.features if seen is None else seen
+    data = lightgbm.Dataset(seen[use], (trials.took - trials.base)[use], weight=trials.weight[use])
     return lightgbm.train(SETTINGS, data, TREES)
+
+
+class TimeModel:
+    """What trees say that know the trials of `use` alone, as tunedb.tune.predict.time_model.expected_log does."""
+
+    def __init__(self, trials: Trials, use: Array) -> None:
+        self._sizes, self._spill = time_trees(trials, use), spill_cost(trials, use)
+        known = use & trials.counted
+        self._code = time_trees(trials, known, trials.with_code) if known.any() else None
+
+    def expected(self, trials: Trials) -> Array:
+        """Return log2 of the microseconds that each trial should take."""
+        found = np.asarray(self._sizes.predict(trials.features))
+        if self._code is not None and trials.counted.any():
+            found[trials.counted] += self._code.predict(trials.with_code[trials.counted])
+            found[trials.counted] /= 2
+        return found + trials.base + self._spill * trials.spills
 
 
 def spill_cost(trials: Trials, use: Array) -> float:
@@ -171,10 +201,11 @@ def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[s
     every = np.ones(len(trials.rows), bool)
     forests = {
         "time": fitting.arrays(time_trees(trials, every).dump_model()),
+        "code": fitting.arrays(time_trees(trials, trials.counted, trials.with_code).dump_model()),
         "torch": extra_arrays(torch_trees(published)),
     }
     facts = {
-        "trials": len(trials.rows), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN, "spill": round(spill_cost(trials, every), 5),
+        "trials": len(trials.rows), "counted": int(trials.counted.sum()), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN, "spill": round(spill_cost(trials, every), 5),
         "slower": {slug: round(factor, 3) for slug, factor in published.slower.items()}, "reached": reached(trials),
     }  # fmt: skip
     return forests, facts

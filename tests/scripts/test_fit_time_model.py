@@ -43,6 +43,7 @@ def test_layers_of_one_torch_have_the_published_times_of_hopper(times):
 
 def test_the_shipped_model_is_what_the_tables_give(times):
     """Its counts are those of the kept trials, and it knows every device that has some."""
+    from instructions.lines import key_of_row, read_codes
     from trials.table import read
 
     rows = [row for path in sorted(TRIALS.glob("*.csv.gz")) for row in read(path)]
@@ -50,6 +51,30 @@ def test_the_shipped_model_is_what_the_tables_give(times):
     model = time_model()
     assert (model.facts["trials"], model.devices) == (len(fine), ("h100", "h100-sm89", "h200", "h200-sm89"))
     assert model.facts["problems"] == len({(row.device, row.problem) for row in fine})
+    codes = read_codes(TRIALS.parent / "instructions.jsonl.gz")
+    assert model.facts["counted"] == sum(key_of_row(row) in codes for row in fine)
+
+
+def test_the_mean_of_both_trees_where_code_is_known(times, monkeypatch):
+    """Trials whose instructions nobody counted are told by sizes alone; the second trees are fitted to what is counted."""
+    trials = types.SimpleNamespace(
+        features=np.zeros((4, 2)), with_code=np.ones((4, 5)), counted=np.array([True, False, True, False]),
+        base=np.full(4, 3.0), spills=np.array([0.0, 0.0, 100.0, 100.0]),
+    )  # fmt: skip
+    fitted = []
+
+    def time_trees(_, use, seen=None):
+        fitted.append(list(use))
+        return types.SimpleNamespace(predict=lambda given: np.full(len(given), 1.0 if seen is None else 2.0))
+
+    monkeypatch.setattr(times, "time_trees", time_trees)
+    monkeypatch.setattr(times, "spill_cost", lambda *_: 0.01)
+    use = np.array([True, True, False, True])
+    assert list(times.TimeModel(trials, use).expected(trials)) == pytest.approx([4.5, 4.0, 5.5, 5.0])
+    assert fitted == [list(use), [True, False, False, False]]
+    assert list(
+        times.TimeModel(trials, np.array([False, True, False, True])).expected(trials)
+    ) == pytest.approx([4.0, 4.0, 5.0, 5.0])
 
 
 def test_what_spills_cost_is_learned_from_the_trials_that_say_so(times, monkeypatch):
@@ -63,7 +88,7 @@ def test_what_spills_cost_is_learned_from_the_trials_that_say_so(times, monkeypa
     trials.took[0] += 9.0
     seen = []
 
-    def time_trees(of, use):
+    def time_trees(of, use, *_):
         seen.append(use)
         return types.SimpleNamespace(predict=lambda features: np.zeros(len(features)))
 

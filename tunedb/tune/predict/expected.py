@@ -1,5 +1,6 @@
 """What a compiled candidate should take on a GPU that is not here, how sure that is, and what it rests on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tunedb.device import Device, floor_us
@@ -24,13 +25,18 @@ SHARP = 8  # how suddenly a bound begins to count: at the bound itself a time is
 
 
 def expected(
-    problem: Problem, kernel: str, config: str, resources: Measurement, device: Device
+    problem: Problem,
+    kernel: str,
+    config: str,
+    resources: Measurement,
+    device: Device,
+    code: Sequence[float] | None = None,
 ) -> Measurement:
     """Return a compiled candidate's measurement with the time that is expected of it, from its 20th to its 80th percentile.
 
     Where the config was timed on a proxy, that time is moved by the facts of both devices as torch's is (scale.py), and `detail` says so:
     the proxy's order of a problem's configs stays, which picked better than one that the trees had corrected (docs/experiments.md).
-    Else it is the time model's; for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger share of the floor, by what the
+    Else it is the time model's, by sizes and by what its instructions tell (`code`, where they are known); for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger share of the floor, by what the
     device sustains, than code of that kind was ever measured to reach.
     Raises ValueError: for a kernel that Triton does not compile, such as torch's own.
     """
@@ -41,7 +47,7 @@ def expected(
     least = floor_us(problem, sustained(device)) / reached(model.facts, problem, kernel, device)
     proxy = timed(problem, device).get(Choice(kernel, config))
     if proxy is None:
-        here = expected_log(model, problem, device, kernel, parsed, resources.spills or 0)
+        here = expected_log(model, problem, device, kernel, parsed, resources.spills or 0, code)
         return _with(resources, no_less(2.0**here * model.facts["chosen"], least), "model")
     told = f"{PROXY}{proxy.device.slug}, which takes {proxy.us:.4g} us"
     moved = moved_us(proxy.us, problem, proxy.device, device)

@@ -1,14 +1,17 @@
 """The time model: what a config should take on a device, learned from trials on other devices.
 
     time = floor x 2^(formula + trees + spill x bytes that a thread spills)
+    trees = those of sizes; the mean of them and of those that see the machine code's instructions too, where they are known
 
 Floor and formula are arithmetic on the device's facts (features.py: waves, products, L2, waiting), with the rates that long runs
 reach (sustained.py). The trees correct them by what the trials of the H200, the H100 and the H100 running sm_89 code took. They see
 sizes and ratios, and no fact that only names a device, so that they may be asked about one that they have not seen. What the compiler
-says is known of a compiled candidate alone; of a few trials it was kept, enough to tell what spilled registers cost.
+says is known of a compiled candidate alone; of a few trials it was kept, enough to tell what spilled registers cost. The instructions of
+16,000 trials were counted (scripts/count_instructions.py): the second trees know these alone.
 """
 
 import functools
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from tunedb.dispatch.unseen.features import (
 )
 from tunedb.dispatch.unseen.trees import Predictor, read_predictor
 from tunedb.problem import Problem
+from tunedb.tune.predict.instructions import TOLD
 
 __all__ = ["COLUMNS", "FILE", "base_log", "expected_log", "features", "knows", "time_model"]
 
@@ -33,7 +37,7 @@ NAMES = (*PROBLEM, *CONFIG)
 # The bandwidth itself is left out: with three devices it would name them.
 _LEFT_OUT = NAMES.index("bandwidth")
 _FORMULA = NAMES.index("modelled") - 1
-COLUMNS = {"time": len(NAMES) - 1, "torch": len(PROBLEM) + 3}
+COLUMNS = {"time": len(NAMES) - 1, "code": len(NAMES) - 1 + TOLD, "torch": len(PROBLEM) + 3}
 
 
 @functools.cache
@@ -60,9 +64,20 @@ def base_log(problem: Problem, device: Device, found: list[float]) -> float:
 
 
 def expected_log(
-    model: Predictor, problem: Problem, device: Device, kernel: str, config: Any, spills: int = 0
+    model: Predictor,
+    problem: Problem,
+    device: Device,
+    kernel: str,
+    config: Any,
+    spills: int = 0,
+    code: Sequence[float] | None = None,
 ) -> float:
-    """Return log2 of the microseconds that a config should take; `spills` are bytes of local memory a thread, where they are known."""
+    """Return log2 of the microseconds that a config should take.
+
+    `spills` are bytes of local memory a thread, `code` is what its instructions tell (instructions.told), each where it is known.
+    """
     found = features(problem, device, kernel, config)
     trees = model.forests["time"].value(found)
+    if code is not None:
+        trees = (trees + model.forests["code"].value([*found, *code])) / 2
     return base_log(problem, device, found) + trees + float(model.facts.get("spill", 0.0)) * spills
