@@ -5,11 +5,12 @@
 Writes benchmarks/predicted/predicted.json and README.md. Needs LightGBM, scikit-learn and numpy. Tables:
 
     h100_from_h200         a GPU that nobody owns: the H200's data alone pick configs for the H100, among what both have timed; of the H200
-                           only what it measured before there was an H100, whose results later searches began with
+                           only what it measured knowing of no H100, whose results its other searches began with
+    h100_drawn             those of its problems that the H100 swept after every rule of a pick had been chosen, drawn at random
     h100_never_timed       the same trees on problems that the H200 has not: they pick among what was tried on the H100
     sm89_from_sm90         Hopper's own code alone picks among what was tried as sm_89 code on the H100: 30 to 40 trials a problem
-    sm89_by_sizes          the same by trees that see no instructions
-    sm89_on_h200           likewise on the H200, 30 trials a problem
+    sm89_by_sizes          the same as if no instructions were counted
+    sm89_on_h200           on the H200, 30 trials a problem, of which no instructions were counted
     sm89_candidates        and all problems there: of most the five candidates of a predicted file for the 4090, of 71 ten trials
     torch_on_l40s, _l4     published times of torch, each layer left out of the fit, from this project's H200; what ends with _of_one_torch is
                            from two H100s that others timed with the torch of the Ada cards, without cudnn.benchmark as there
@@ -32,8 +33,10 @@ from instructions.lines import Codes, read_codes
 from predictor.compared import LEAST, figures
 from predictor.held_out import generation, known_elsewhere, never_timed, torch_on_ada
 from predictor.predicted_page import page
-from predictor.times import Published, Trials
+from predictor.times import Published, TimeModel, Trials
 from trials.table import Row, read
+
+from tunedb.device import by_slug
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIALS, OUT = ROOT / "benchmarks" / "trials", ROOT / "benchmarks" / "predicted"
@@ -42,6 +45,7 @@ DEEP = 20  # configs of a problem that was searched
 DEVICES = ("h100", "h200", "h100-sm89", "h200-sm89")
 # Where the H200's trials come from that no H100's results have led to: its first file, and sweeps of a tunedb that knew no H100.
 ALONE = ("h200.sqlite", "h200-alone-")
+DRAWN = "suites30."  # the source of layers that the H100 swept when every rule of a pick had been chosen
 EMPTY = dict.fromkeys(
     ("of_swept", "lowest", "rank_correlation", "time_error", "torch_time_error", "below_0_97")
 )
@@ -73,15 +77,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tables(rows: Sequence[Row], codes: Codes, published: Published) -> dict[str, dict[str, Any]]:
     """Return every table but the road's."""
     trials = Trials(rows, codes)
+    newer = TimeModel(trials, np.array([by_slug(one).arch is None for one in trials.slugs]))
+    by_newer, by_sizes = newer.expected(trials), newer.expected(trials, by_sizes=True)
     unaware = Trials([row for row in rows if row.device != "h200" or row.source.startswith(ALONE)], codes)
-    found = {
-        "h100_from_h200": figures(list(known_elsewhere(unaware, "h200", "h100"))),
-        "h100_never_timed": figures(list(never_timed(unaware, "h200", "h100"))),
-        "sm89_from_sm90": figures(list(generation(trials, "h100-sm89", LEAST))),
-        "sm89_by_sizes": figures(list(generation(Trials(rows), "h100-sm89", LEAST))),
-        "sm89_on_h200": figures(list(generation(trials, "h200-sm89", DEEP))),
-        "sm89_candidates": figures(list(generation(trials, "h200-sm89"))),
+    by_h200 = TimeModel(unaware, unaware.slugs == "h200").expected(unaware)
+    picks = {
+        "h100_from_h200": known_elsewhere(unaware, by_h200, "h200", "h100"),
+        "h100_drawn": known_elsewhere(
+            unaware, by_h200, "h200", "h100", lambda row: row.source.startswith(DRAWN)
+        ),
+        "h100_never_timed": never_timed(unaware, by_h200, "h200", "h100"),
+        "sm89_from_sm90": generation(trials, by_newer, "h100-sm89", LEAST),
+        "sm89_by_sizes": generation(trials, by_sizes, "h100-sm89", LEAST),
+        "sm89_on_h200": generation(trials, by_newer, "h200-sm89", DEEP),
+        "sm89_candidates": generation(trials, by_newer, "h200-sm89"),
     }
+    found = {name: figures(list(some)) for name, some in picks.items()}
     for name, known in (("", published), ("_of_one_torch", published.of_one_torch())):
         for card, errors in torch_on_ada(known).items():
             off = [abs(2**error - 1) for error in errors]

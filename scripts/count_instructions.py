@@ -20,11 +20,9 @@ from pathlib import Path
 from instructions.lines import key_of_line, key_of_row
 from trials.table import Row, read
 
-from tunedb.compile import compiled
 from tunedb.device import by_slug
 from tunedb.kernel import config_from_json, load
-from tunedb.triton_internals import machine_code
-from tunedb.tune.predict.instructions import counted, disassembled
+from tunedb.tune.predict.instructions import instructions_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,12 +70,12 @@ def line_of(row: Row) -> str | None:
     module = load(row.kernel)
     try:
         signature = module.signature(row.problem, config_from_json(module, row.config))
-        code = None if signature is None else machine_code(compiled(signature, by_slug(row.device)))
-        if signature is None or code is None:
-            return None
-        whole, loop = counted(disassembled(code))
+        counts = None if signature is None else instructions_of(signature, by_slug(row.device))
     except Exception:  # noqa: BLE001 (a compiler's crash of any kind costs one trial)
         return None
+    if signature is None or counts is None:
+        return None
+    whole, loop = counts
     found = {"device": row.device, "problem": list(row.problem), "kernel": row.kernel, "config": row.config, "warps": signature.num_warps, "grid": list(signature.grid)}  # fmt: skip
     return json.dumps({**found, "all": whole, "loop": loop})
 

@@ -1,7 +1,7 @@
 """Fit the time model that comes with tunedb to kept trials and to published times of torch.
 
     python scripts/fit_time_model.py benchmarks/trials/h100.csv.gz benchmarks/trials/h200.csv.gz benchmarks/trials/h100-sm89.csv.gz \
-        --published benchmarks/trials/published.json --instructions benchmarks/instructions.jsonl.gz --out db/time_model.json.gz
+        benchmarks/trials/h200-sm89.csv.gz --published benchmarks/trials/published.json --instructions benchmarks/instructions.jsonl.gz --out db/time_model.json.gz
 
 The order of the tables decides which trials each tree is drawn from. Needs LightGBM, scikit-learn and numpy. The last line of stdout is one JSON object.
 """

@@ -30,7 +30,7 @@ from tunedb.tune.predict.formula import ranks
 from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.predict.torch_time import torch_us
 
-COMPILER = "tunedb.tune.predict.candidate:compile_and_expect"
+COMPILER = "tunedb.tune.predict.expected:compile_and_expect"
 KEPT = 5  # candidates of a problem, as a predicted sweep keeps
 PROXIED = 4  # that proxies have timed, as a predicted sweep tries
 

@@ -1,13 +1,17 @@
-"""Predictions of what is held out: a device, a generation's code, torch on Ada. Parts of check_predicted.py."""
+"""Predictions of what is held out: a device, a generation's code, torch on Ada. Parts of check_predicted.py.
+
+`expected` is what a time model that does not know what is asked about expects of each trial (times.TimeModel), as log2 of microseconds.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from trials.table import Row
 
 from predictor.compared import Pick, of_keys, rank_correlation
-from predictor.times import CHOSEN, Published, TimeModel, Trials, torch_trees
+from predictor.times import CHOSEN, Published, Trials, torch_trees
 from tunedb.device import by_slug
 from tunedb.dispatch.likely import LEAST, likely_faster
 from tunedb.record import Choice
@@ -21,23 +25,21 @@ __all__ = ["generation", "known_elsewhere", "never_timed", "torch_on_ada"]
 Array = np.ndarray[Any, Any]
 
 
-def generation(trials: Trials, slug: str, least: int = 1) -> Iterator[Pick]:
-    """Yield what trees that know newer code alone pick, among the configs that were tried as older code, where they are at least so many."""
+def generation(trials: Trials, expected: Array, slug: str, least: int = 1) -> Iterator[Pick]:
+    """Yield what a model of newer code alone picks, among the configs that were tried as older code, where they are at least so many."""
     few = {problem for (device, problem), places in of_keys(trials.keys).items() if device == slug and len(places) < least}  # fmt: skip
-    newer = np.array([by_slug(one).arch is None for one in trials.slugs])
-    yield from _best_expected(trials, newer, slug, few)
+    yield from _best_expected(trials, expected, slug, few)
 
 
-def never_timed(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
-    """Yield what trees that know another device alone pick for problems that were timed there never, among what was tried here."""
+def never_timed(trials: Trials, expected: Array, known: str, slug: str) -> Iterator[Pick]:
+    """Yield what a model of another device alone picks for problems that were timed there never, among what was tried here."""
     elsewhere = {problem for device, problem in trials.keys if device == known}
-    yield from _best_expected(trials, trials.slugs == known, slug, elsewhere)
+    yield from _best_expected(trials, expected, slug, elsewhere)
 
 
-def _best_expected(trials: Trials, known: Array, slug: str, leave: set[Any]) -> Iterator[Pick]:
-    expected = TimeModel(trials, known).expected(trials)
+def _best_expected(trials: Trials, expected: Array, slug: str, leave: set[Any]) -> Iterator[Pick]:
     for (device, problem), places in of_keys(trials.keys).items():
-        if device == slug and not known[places[0]] and problem not in leave:
+        if device == slug and problem not in leave:
             took, hoped = trials.took[places], expected[places]
             first = int(np.argmin(hoped))
             yield Pick(
@@ -45,20 +47,22 @@ def _best_expected(trials: Trials, known: Array, slug: str, leave: set[Any]) -> 
             )  # fmt: skip
 
 
-def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
+def known_elsewhere(
+    trials: Trials, expected: Array, known: str, slug: str, only: Callable[[Row], bool] = lambda _: True
+) -> Iterator[Pick]:
     """Yield what a predicted file of a device would answer, made from another device's data alone, for problems that both have timed.
 
-    A config that was timed there has that time, moved by the devices' facts; of another that was tried here, trees that know that device
-    alone say what it should take. Where the best of there was not tried here nothing can be said, and the problem is left out. Of the two the pick is chosen as in such a file (`surest`). Torch's time is moved by the devices' facts.
-    Best is the best of all that was timed here.
+    A config that was timed on the other device has that time, moved by the devices' facts, as torch's is. What was tried only here has the
+    time that is expected of it. Of both kinds the pick is chosen as in such a file (`surest`), and held against the best of all that was
+    timed here. A problem is left out where the other device's best config was not tried here: nothing says what that answer takes.
+    `only` chooses among problems by any one of their rows here.
     """
     here, there = by_slug(slug), by_slug(known)
-    use = trials.slugs == known
-    guesses = math.log2(CHOSEN) + TimeModel(trials, use).expected(trials)
+    guesses = math.log2(CHOSEN) + expected
     places_of = of_keys(trials.keys)
     for (device, problem), places in places_of.items():
         others = places_of.get((known, problem))
-        if device != slug or others is None:
+        if device != slug or others is None or not any(only(trials.rows[place]) for place in places):
             continue
         timed = {_choice(trials, place): trials.took[place] for place in others}
         if min(timed, key=lambda one: timed[one]) not in {_choice(trials, place) for place in places}:
@@ -75,10 +79,10 @@ def known_elsewhere(trials: Trials, known: str, slug: str) -> Iterator[Pick]:
         guess = not known_here.any() or guessed[~known_here].min(initial=np.inf) < moved.min() - math.log2(UNTIMED)  # fmt: skip
         hoped = np.where(known_here, np.inf, guessed) if guess else moved
         first = int(np.argmin(hoped))
-        expected, torch = 2.0 ** hoped[first], moved_us(torch_there, problem, there, here)
-        sure = likely_faster(expected, torch, SIGMA["model" if guess else "proxy"], problem.dtype, here)
+        hoped_us, torch = 2.0 ** hoped[first], moved_us(torch_there, problem, there, here)
+        sure = likely_faster(hoped_us, torch, SIGMA["model" if guess else "proxy"], problem.dtype, here)
         yield Pick(
-            2.0 ** trials.took[places[first]], expected, 2.0 ** trials.took[places].min(), trials.rows[places[first]].aten_us, torch,
+            2.0 ** trials.took[places[first]], hoped_us, 2.0 ** trials.took[places].min(), trials.rows[places[first]].aten_us, torch,
             answers=sure >= LEAST, correlation=rank_correlation(moved[known_here], trials.took[places[known_here]]),
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import base_log, features, knows
 from tunedb.tune.predict.torch_time import ADA, HOPPER, ratio_features
 
-__all__ = ["CHOSEN", "Published", "TimeModel", "Trials", "fitted", "spill_cost", "time_trees", "torch_trees"]
+__all__ = ["CHOSEN", "Published", "TimeModel", "Trials", "fitted", "torch_trees"]
 
 SETTINGS = fitting.SETTINGS | {"num_leaves": 31, "min_data_in_leaf": 8}
 TREES = 600
@@ -87,17 +87,17 @@ class TimeModel:
     """What trees say that know the trials of `use` alone, as tunedb.tune.predict.time_model.expected_log does."""
 
     def __init__(self, trials: Trials, use: Array) -> None:
-        self._sizes, self._spill = time_trees(trials, use), spill_cost(trials, use)
+        self.sizes, self.spill = time_trees(trials, use), spill_cost(trials, use)
         known = use & trials.counted
-        self._code = time_trees(trials, known, trials.with_code) if known.any() else None
+        self.code = time_trees(trials, known, trials.with_code) if known.any() else None
 
-    def expected(self, trials: Trials) -> Array:
-        """Return log2 of the microseconds that each trial should take."""
-        found = np.asarray(self._sizes.predict(trials.features))
-        if self._code is not None and trials.counted.any():
-            found[trials.counted] += self._code.predict(trials.with_code[trials.counted])
+    def expected(self, trials: Trials, *, by_sizes: bool = False) -> Array:
+        """Return log2 of the microseconds that each trial should take; `by_sizes` as if no instructions were counted."""
+        found = np.asarray(self.sizes.predict(trials.features))
+        if self.code is not None and trials.counted.any() and not by_sizes:
+            found[trials.counted] += self.code.predict(trials.with_code[trials.counted])
             found[trials.counted] /= 2
-        return found + trials.base + self._spill * trials.spills
+        return found + trials.base + self.spill * trials.spills
 
 
 def spill_cost(trials: Trials, use: Array) -> float:
@@ -198,14 +198,14 @@ def torch_trees(published: Published) -> ExtraTreesRegressor:
 
 def fitted(trials: Trials, published: Published) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the forests as arrays, and the facts beside them."""
-    every = np.ones(len(trials.rows), bool)
+    model = TimeModel(trials, np.ones(len(trials.rows), bool))
     forests = {
-        "time": fitting.arrays(time_trees(trials, every).dump_model()),
-        "code": fitting.arrays(time_trees(trials, trials.counted, trials.with_code).dump_model()),
+        "time": fitting.arrays(model.sizes.dump_model()),
+        "code": fitting.arrays(model.code.dump_model()),
         "torch": extra_arrays(torch_trees(published)),
     }
     facts = {
-        "trials": len(trials.rows), "counted": int(trials.counted.sum()), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN, "spill": round(spill_cost(trials, every), 5),
+        "trials": len(trials.rows), "counted": int(trials.counted.sum()), "problems": len(set(trials.keys)), "published": len(published.layers), "chosen": CHOSEN, "spill": round(model.spill, 5),
         "slower": {slug: round(factor, 3) for slug, factor in published.slower.items()}, "reached": reached(trials),
     }  # fmt: skip
     return forests, facts

@@ -57,6 +57,7 @@ def test_the_committed_page_is_what_its_figures_give(scripts):
     assert {
         "h100_from_h200",
         "sm89_from_sm90",
+        "h100_drawn",
         "sm89_by_sizes",
         "sm89_on_h200",
         "torch_on_l40s",

@@ -161,8 +161,13 @@ def compile_candidate(kernel, problem, config, device):
     return Measurement("ok", shared=1024, registers=32, spills=0)
 
 
-def expected(problem, kernel, config, resources, device):
-    return resources._replace(time_us=KERNELS[kernel].time_us(parse(kernel, config)))
+def expected(kernel, problem, config, device):
+    compiled = compile_candidate(kernel, problem, config, device)
+    return (
+        compiled._replace(time_us=KERNELS[kernel].time_us(parse(kernel, config)))
+        if compiled.status == "ok"
+        else compiled
+    )
 
 
 def torch_us(problem, device):

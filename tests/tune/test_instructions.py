@@ -10,11 +10,12 @@ from tunedb.device.sustained import sustained
 from tunedb.kernel import config_to_json, load
 from tunedb.record import Measurement
 from tunedb.suite import load_suite
-from tunedb.tune.predict import candidate as module
+from tunedb.tune.predict import expected as module
+from tunedb.tune.predict import instructions
 from tunedb.tune.predict.expected import expected
 from tunedb.tune.predict.instructions import TOLD, counted, told
 from tunedb.tune.predict.time_model import COLUMNS, expected_log, time_model
-from tunedb.tune.workers import parts_for, resolve
+from tunedb.tune.workers import Parts, resolve
 
 pytest.importorskip("triton")
 
@@ -76,12 +77,11 @@ def test_what_the_trees_see():
 def test_a_candidate_is_judged_by_its_instructions(monkeypatch):
     """One that no proxy has timed is compiled and disassembled; its time is the mean of what both kinds of trees say."""
     monkeypatch.setattr(module, "timed", lambda *_: {})
-    monkeypatch.setattr("tunedb.tune.predict.expected.timed", lambda *_: {})
     kernel = load("implicit_gemm")
     parsed = kernel.default(ASKED, ADA)
     config = config_to_json(parsed)
     found = module.compile_and_expect("implicit_gemm", ASKED, config, ADA)
-    code = module._code("implicit_gemm", ASKED, config, ADA)
+    code = module._told_of("implicit_gemm", ASKED, config, ADA)
     assert code is not None
     needs = found._replace(time_us=None, time_us_low=None, time_us_high=None)
     assert found == expected(ASKED, "implicit_gemm", config, needs, ADA, code)
@@ -102,7 +102,7 @@ def test_nothing_is_disassembled_in_vain(monkeypatch):
         asked.append(code)
         raise subprocess.SubprocessError
 
-    monkeypatch.setattr(module, "disassembled", fails)
+    monkeypatch.setattr(instructions, "disassembled", fails)
     kernel = load("implicit_gemm")
     config = config_to_json(kernel.default(ASKED, ADA))
     choice = next(one for one in module.timed(ASKED, ADA) if one.kernel != "aten")
@@ -119,5 +119,5 @@ def test_nothing_is_disassembled_in_vain(monkeypatch):
 
 def test_only_predictions_count_instructions():
     """A sweep that measures has no use for them."""
-    assert resolve(parts_for("predicted").compiler) is module.compile_and_expect
-    assert parts_for("measured").compiler == "tunedb.compile:compile_candidate"
+    assert resolve(Parts().predictor) is module.compile_and_expect
+    assert Parts().compiler == "tunedb.compile:compile_candidate"

@@ -112,7 +112,6 @@ def sweep(
     from tunedb.store.files import user_file
     from tunedb.tune.selection import add_suites, history_beside, select, target
     from tunedb.tune.settings import Settings
-    from tunedb.tune.workers import parts_for
 
     chosen = select(op, suites, shape=entry_of(op, shape), only=only, batch=batch, dtypes=dtypes, layouts=layouts, precision=precision)  # fmt: skip
     # Before torch is imported, which takes seconds.
@@ -122,7 +121,7 @@ def sweep(
         add_suites(file, chosen.suites)
     settings = Settings(
         goal.device, goal.provenance, trials, storage or history_beside(path), path, goal.gpus, triton_db, deadline_s=deadline_s,
-        minutes=minutes_left(minutes), calls=chosen.calls, collect=collect, parts=parts_for(goal.provenance),
+        minutes=minutes_left(minutes), calls=chosen.calls, collect=collect,
     )  # fmt: skip
     sys.exit(_swept(chosen, settings, as_data=as_data))
 

@@ -45,9 +45,9 @@ class _Driver:
         self._conn = conn
         self._setup = setup
         self._kernels = resolve(setup.parts.kernels)
-        self._pool = CompilePool(
-            setup.workers, compiler=setup.parts.compiler, timeout_s=setup.limits.compile_s
-        )
+        # Without a GPU whoever compiles says what is expected as well: it has the machine code.
+        compiler = setup.parts.predictor if setup.gpu is None else setup.parts.compiler
+        self._pool = CompilePool(setup.workers, compiler=compiler, timeout_s=setup.limits.compile_s)
         self._lookahead = IN_FLIGHT if setup.gpu is None else math.ceil(setup.workers * 1.5)
         self._runner: Runner | None = None
         if setup.gpu is not None:
@@ -190,24 +190,12 @@ class _Driver:
                 tuning.compiled(choice, outcome)
 
     def _outcome(self, tuning: Tuning, choice: Choice, compiled: Measurement) -> Measurement:
-        if compiled.status != "ok" or tuning.named:
+        if compiled.status != "ok" or tuning.named or self._runner is None:
             return compiled
-        if self._runner is None:
-            # Who compiled may have said what is expected; else the predictor does.
-            return compiled if compiled.time_us is not None else self._predicted(tuning, choice, compiled)
         begin = time.monotonic()
         measured = self._runner.trial(*choice)
         self._pace.timed(time.monotonic() - begin)
         return _with_resources(measured, compiled)
-
-    def _predicted(self, tuning: Tuning, choice: Choice, compiled: Measurement) -> Measurement:
-        try:
-            expect = resolve(self._setup.parts.predictor)
-            expected: Measurement = expect(tuning.problem, *choice, compiled, self._setup.device)
-        except Exception:  # noqa: BLE001 (the problem fails with it)
-            tuning.bug = traceback.format_exc()
-            return compiled._replace(status="invalid")
-        return expected
 
     def _tell(self, tuning: Tuning, choice: Choice, measurement: Measurement, began: float) -> None:
         tried = tuning.search.tell(choice, measurement)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Child", "Parts", "parts_for", "resolve", "serve", "start"]
+__all__ = ["Child", "Parts", "resolve", "serve", "start"]
 
 _FIRST = Path(__file__).with_name("child_start.py")
 
@@ -22,14 +22,11 @@ class Parts(NamedTuple):
     kernels: str = "tunedb.kernel"  # names(), load(name), source_hash(name)
     compiler: str = "tunedb.compile:compile_candidate"
     bench: str = "tunedb.measure.bench:Bench"
-    predictor: str = "tunedb.tune.predict.expected:expected"
+    predictor: str = (
+        "tunedb.tune.predict.expected:compile_and_expect"  # in the compiler's place, without a GPU
+    )
     environment: str = "tunedb.measure.versions:environment"
     torch_time: str = "tunedb.tune.predict.torch_time:torch_us"
-
-
-def parts_for(provenance: str) -> Parts:
-    """Return tunedb's own parts. Where nothing can be measured, whoever compiles says what is expected as well: it has the machine code."""
-    return Parts() if provenance == "measured" else Parts(compiler="tunedb.tune.predict.candidate:compile_and_expect")  # fmt: skip
 
 
 def resolve(text: str) -> Any:

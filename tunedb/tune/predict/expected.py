@@ -1,8 +1,11 @@
-"""What a compiled candidate should take on a GPU that is not here, how sure that is, and what it rests on."""
+"""What a candidate should take on a GPU that is not here, how sure that is, and what it rests on."""
 
+import math
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from tunedb.compile import compile_candidate
 from tunedb.device import Device, floor_us
 from tunedb.device.sustained import sustained
 from tunedb.dispatch.likely import FIFTH
@@ -10,11 +13,12 @@ from tunedb.kernel import config_from_json, load
 from tunedb.problem import Problem
 from tunedb.record import Choice, Measurement
 from tunedb.tune.predict.formula import predict_us
+from tunedb.tune.predict.instructions import instructions_of, told
 from tunedb.tune.predict.proxies import PROXY, timed
 from tunedb.tune.predict.scale import moved_us
 from tunedb.tune.predict.time_model import expected_log, knows, time_model
 
-__all__ = ["SIGMA", "expected", "kind_of_code"]
+__all__ = ["SIGMA", "compile_and_expect", "expected", "kind_of_code"]
 
 # How far expected times are off, as a standard deviation of log2: of a time that was moved from a proxy, of one that the time model gives,
 # and of the formula alone (benchmarks/predicted).
@@ -22,6 +26,31 @@ SIGMA = {"proxy": 0.25, "model": 0.42, "formula": 1.0}
 
 PRODUCTS = ("implicit_gemm", "kn2row", "packed", "shared_rows")  # kernels that multiply matrices
 SHARP = 8  # how suddenly a bound begins to count: at the bound itself a time is a tenth longer
+
+
+def compile_and_expect(kernel: str, problem: Problem, config: str, device: Device) -> Measurement:
+    """Compile one config as `compile_candidate` does, and add the time that is expected of it where that succeeds.
+
+    The instructions are counted here, because this process has the machine code. What a proxy has timed needs no guess, and no disassembly.
+    """
+    found = compile_candidate(kernel, problem, config, device)
+    if found.status != "ok":
+        return found
+    guessed = knows(kernel) and Choice(kernel, config) not in timed(problem, device)
+    return expected(problem, kernel, config, found, device, _told_of(kernel, problem, config, device) if guessed else None)  # fmt: skip
+
+
+def _told_of(kernel: str, problem: Problem, config: str, device: Device) -> list[float] | None:
+    """Return what the instructions of a config's main kernel tell; None where nvdisasm is missing or fails."""
+    module = load(kernel)
+    signature = module.signature(problem, config_from_json(module, config))
+    if signature is None:
+        return None
+    try:
+        counts = instructions_of(signature, device)  # from Triton's cache: it was compiled a moment ago
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return None if counts is None else told(problem, device, math.prod(signature.grid), signature.num_warps, *counts)  # fmt: skip
 
 
 def expected(
@@ -36,8 +65,9 @@ def expected(
 
     Where the config was timed on a proxy, that time is moved by the facts of both devices as torch's is (scale.py), and `detail` says so:
     the proxy's order of a problem's configs stays, which picked better than one that the trees had corrected (docs/experiments.md).
-    Else it is the time model's, by sizes and by what its instructions tell (`code`, where they are known); for a kernel that no trial has taught it, the formula's. Never so short that it would be a larger share of the floor, by what the
-    device sustains, than code of that kind was ever measured to reach.
+    Else the time model says it, by sizes and, where it is given, by `code`: what the instructions tell. For a kernel that no trial has
+    taught the model, the formula says it. No time is so short that it would be a larger share of the floor, by what the device sustains,
+    than code of that kind was ever measured to reach.
     Raises ValueError: for a kernel that Triton does not compile, such as torch's own.
     """
     if not knows(kernel):

@@ -1,4 +1,4 @@
-"""What a kernel's machine code is made of: nvdisasm's text, counted, and what the time model's trees see of it."""
+"""What a kernel's machine code is made of: disassembled, counted, and what the time model's trees see of it."""
 
 import math
 import re
@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tunedb.compile import compiled
 from tunedb.device import Device, floor_us
 from tunedb.device.sustained import sustained
+from tunedb.kernel import Signature
 from tunedb.problem import Problem
-from tunedb.triton_internals import cuobjdump
+from tunedb.triton_internals import cuobjdump, machine_code
 
-__all__ = ["TOLD", "Counts", "counted", "disassembled", "told"]
+__all__ = ["TOLD", "Counts", "counted", "disassembled", "instructions_of", "told"]
 
 # By kind, and two sums: `products`, the multiply-adds that they make for one warp, and `port`, the cycles of 128 bytes that they take of
 # shared memory's port.
@@ -36,6 +38,15 @@ _HGMMA = re.compile(r"HGMMA\.(\d+)x(\d+)x(\d+)")
 _SHARES = (("integer",), ("lds", "sts"), ("mma",), ("fma",), ("ldg", "async"))  # of the loop's instructions
 TOLD = 3 + len(_SHARES) + 3  # numbers that `told` returns
 _SCHEDULERS = 4  # of a multiprocessor: each issues an instruction a clock
+
+
+def instructions_of(signature: Signature, device: Device) -> tuple[Counts, Counts | None] | None:
+    """Return the counts of what a signature is compiled to, as `counted` does; None where Triton keeps no machine code.
+
+    Raises what `compiled` and `disassembled` raise.
+    """
+    code = machine_code(compiled(signature, device))
+    return None if code is None else counted(disassembled(code))
 
 
 def disassembled(code: bytes) -> str:

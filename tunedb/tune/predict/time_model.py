@@ -4,7 +4,7 @@
     trees = those of sizes; the mean of them and of those that see the machine code's instructions too, where they are known
 
 Floor and formula are arithmetic on the device's facts (features.py: waves, products, L2, waiting), with the rates that long runs
-reach (sustained.py). The trees correct them by what the trials of the H200, the H100 and the H100 running sm_89 code took. They see
+reach (sustained.py). The trees correct them by what the trials of the H200, the H100 and both running sm_89 code took. They see
 sizes and ratios, and no fact that only names a device, so that they may be asked about one that they have not seen. What the compiler
 says is known of a compiled candidate alone; of a few trials it was kept, enough to tell what spilled registers cost. The instructions of
 16,000 trials were counted (scripts/count_instructions.py): the second trees know these alone.
